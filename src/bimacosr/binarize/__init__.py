@@ -1,0 +1,1 @@
+"""Binarization: the 1-bit layers of each method, and the conversion of a float network."""

@@ -1,0 +1,1 @@
+"""Training pictures: photos, crops, and the degradation that makes their low-quality halves."""

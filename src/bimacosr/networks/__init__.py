@@ -1,0 +1,1 @@
+"""Float networks in plain PyTorch, with the parameter names of the official checkpoints."""

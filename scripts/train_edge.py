@@ -1,0 +1,332 @@
+"""Train the default model: an edge network, float first, then 1-bit by BiMaCoSR.
+
+    python scripts/train_edge.py --photos ../shared/data/train --val ../shared/data/val \
+        --weights ../shared/weights --out out/edge
+
+Three phases, each with its own cosine of the learning rate:
+
+    float       L1                                          a float network
+    binary      L1                                          its 1-bit student, all three branches
+    perceptual  L1 + LPIPS-squeeze on blurred, shifted pictures + phase and flat-area losses
+
+Degraded pairs are made once, in memory, from the seed. Everything random is a function of the
+seed and the step, so a run that was killed continues with the same command to the same weights.
+The loss never sees what judges (LPIPS with AlexNet, NIQE).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from bimacosr.binarize.convert import binarize
+from bimacosr.config.binarize import BinarizeSettings, KeepFloatRule
+from bimacosr.config.degradation import mild_x4, realesrgan_x4
+from bimacosr.config.edge import EdgeSettings
+from bimacosr.data.degradation import degrade
+from bimacosr.data.draws import Draws
+from bimacosr.metrics.lpips import load_lpips
+from bimacosr.networks.edge import EdgeNet
+from bimacosr.train.losses import flat_area_loss, phase_loss, shifted_blurred
+
+BINARIZE = BinarizeSettings(
+    sign_of_zero=1,
+    sign_gradient="bireal_relative",
+    keep_float_conv=(KeepFloatRule(keywords=("first", "last")),),
+)
+MILD_SHARE = 0.6  # of the pairs; the rest is Real-ESRGAN's full degradation
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of the training."""
+
+    name: str
+    steps: int
+    learning_rate: float
+    binary: bool
+    perceptual: float = 0.0
+    phase: float = 0.0
+    flat: float = 0.0
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--photos", type=Path, required=True, help="folder of clean crops")
+    parser.add_argument("--val", type=Path, required=True, help="folder of crops to choose by")
+    parser.add_argument("--weights", type=Path, required=True, help="folder of metric weights")
+    parser.add_argument("--out", type=Path, required=True, help="folder for state and log")
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--blocks", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--patch", type=int, default=32, help="low-quality pixels a side")
+    parser.add_argument("--steps", type=int, nargs=3, default=(4000, 12000, 20000))
+    parser.add_argument("--perceptual", type=float, default=0.06, help="weight of LPIPS-squeeze")
+    parser.add_argument("--phase", type=float, default=2.0, help="weight of the phase loss")
+    parser.add_argument("--flat", type=float, default=2.0, help="weight of the flat-area loss")
+    parser.add_argument("--variants", type=int, default=4, help="degraded versions of each crop")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--max-minutes", type=float, default=float("inf"))
+    parser.add_argument("--no-compile", action="store_true", help="run without torch.compile")
+    return parser.parse_args()
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def read_crop(path: Path) -> Tensor:
+    """A crop as 3,H,W uint8, its sides cut to multiples of 4."""
+    with Image.open(path) as image:
+        pixels = np.array(image.convert("RGB"))
+    h, w = (side // 4 * 4 for side in pixels.shape[:2])
+    return torch.from_numpy(pixels[:h, :w]).permute(2, 0, 1).contiguous()
+
+
+def degraded(crop: Tensor, seed: int) -> Tensor:
+    """The low-quality half of a crop, 3,H/4,W/4 uint8; mild or strong as the seed says."""
+    draws = Draws(seed)
+    settings = mild_x4() if draws.happens(MILD_SHARE) else realesrgan_x4()
+    return (degrade(crop[None].float() / 255, settings, draws)[0] * 255).round().byte()
+
+
+class Pairs:
+    """Clean crops and their degraded versions, all in memory."""
+
+    def __init__(self, folder: Path, variants: int, seed: int, cache: Path) -> None:
+        files = sorted(folder.glob("*.webp"))
+        self.hq = [read_crop(path) for path in files]
+        if cache.exists():
+            self.lq = torch.load(cache, weights_only=True)
+        else:
+            self.lq = []
+            for i, crop in enumerate(self.hq):
+                base = (seed * 1_000_003 + i) * 64
+                self.lq.append(torch.stack([degraded(crop, base + v) for v in range(variants)]))
+            torch.save(self.lq, cache)
+
+    def batch(self, rng: np.random.Generator, size: int, patch: int) -> tuple[Tensor, Tensor]:
+        """Random patches, flipped and turned: LQ and HQ in [0, 1]."""
+        lows, highs = [], []
+        for _ in range(size):
+            i = int(rng.integers(len(self.hq)))
+            low = self.lq[i][int(rng.integers(len(self.lq[i])))]
+            y, x = (int(rng.integers(side - patch + 1)) for side in low.shape[1:])
+            low = low[:, y : y + patch, x : x + patch]
+            high = self.hq[i][:, 4 * y : 4 * (y + patch), 4 * x : 4 * (x + patch)]
+            turn, flip = int(rng.integers(4)), bool(rng.integers(2))
+            low, high = (torch.rot90(p, turn, (1, 2)) for p in (low, high))
+            lows.append(low.flip(2) if flip else low)
+            highs.append(high.flip(2) if flip else high)
+        return torch.stack(lows).float() / 255, torch.stack(highs).float() / 255
+
+
+# ---------------------------------------------------------------- network
+
+
+def restore(network: nn.Module, lq: Tensor, *, autocast: bool = False) -> Tensor:
+    """One step with kappa 0: LQ B,3,h,w in [0, 1] to SR B,3,4h,4w, not clipped."""
+    photo = lq * 2 - 1
+    bicubic = F.interpolate(photo, scale_factor=4, mode="bicubic", align_corners=False)
+    z_y = F.pixel_unshuffle(bicubic, 4)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        residual = network(z_y, torch.zeros(len(lq)), photo)
+    return F.pixel_shuffle(z_y - residual.float(), 4) * 0.5 + 0.5
+
+
+def make_network(args: argparse.Namespace) -> EdgeNet:
+    """A fresh float network from the seed."""
+    torch.manual_seed(args.seed)
+    settings = EdgeSettings(channels=args.channels, blocks=args.blocks)
+    return EdgeNet(settings.channels, settings.blocks, settings.scale)
+
+
+@torch.no_grad()
+def validate(network: nn.Module, pairs: list[tuple[Tensor, Tensor]], judge: nn.Module) -> dict:
+    """LPIPS with AlexNet and PSNR (RGB) over the validation pairs."""
+    scores = []
+    for low, high in pairs:
+        sr = restore(network, low).clamp(0, 1)
+        mse = (sr - high).square().mean()
+        scores.append((float(judge(sr, high)), float(-10 * mse.log10())))
+    lpips, psnr = np.mean(scores, axis=0)
+    return {"val_lpips": round(float(lpips), 4), "val_psnr": round(float(psnr), 3)}
+
+
+def validation_pairs(folder: Path) -> list[tuple[Tensor, Tensor]]:
+    """Every second crop of `folder`, its middle 256 x 256, degraded by its number."""
+    pairs = []
+    for i, path in enumerate(sorted(folder.glob("*.webp"))[::2]):
+        crop = read_crop(path)[:, 128:384, 128:384].contiguous()
+        low = (degrade(crop[None].float() / 255, mild_x4(), Draws(i))).float()
+        pairs.append((low, crop[None].float() / 255))
+    return pairs
+
+
+# ---------------------------------------------------------------- training
+
+
+class Trainer:
+    """The state of a run and its steps."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        args.out.mkdir(parents=True, exist_ok=True)
+        self.phases = self._plan()
+        self.perceptual = load_lpips("squeeze", args.weights)
+        self.judge = load_lpips("alex", args.weights)
+        self.pairs = Pairs(args.photos, args.variants, args.seed, args.out / "pairs.pt")
+        self.val = validation_pairs(args.val)
+        self.step, self.started = 0, time.monotonic()
+        self.current: Phase | None = None
+        self.network = make_network(args)
+        self.average = make_network(args)
+
+    def _plan(self) -> list[Phase]:
+        args, (float_steps, binary_steps, perceptual_steps) = self.args, self.args.steps
+        weights = {"perceptual": args.perceptual, "phase": args.phase, "flat": args.flat}
+        return [
+            Phase("float", float_steps, 1e-3, binary=False),
+            Phase("binary", binary_steps, 1e-3, binary=True),
+            Phase("perceptual", perceptual_steps, 6e-4, binary=True, **weights),
+        ]
+
+    def phase_at(self, step: int) -> tuple[Phase, int]:
+        """The phase that `step` belongs to, and the step's number in it."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase, step
+            step -= phase.steps
+        raise StopIteration
+
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase: 1-bit layers where they begin, a fresh optimiser, compiled code."""
+        if phase.binary and not hasattr(self.network.body[0].conv, "relu"):
+            self.network = binarize(self.average, BINARIZE)
+            self.average = binarize(self.average, BINARIZE)
+        self.network = self.network.to(memory_format=torch.channels_last)
+        self.run = self.network if self.args.no_compile else torch.compile(self.network)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), phase.learning_rate, betas=(0.9, 0.99), weight_decay=0
+        )
+        self.current = phase
+
+    def loss(self, sr: Tensor, hr: Tensor, phase: Phase, rng: np.random.Generator) -> Tensor:
+        """The loss of a batch in this phase."""
+        loss = (sr - hr).abs().mean()
+        if phase.perceptual:
+            shift = (int(rng.integers(8)), int(rng.integers(8)))
+            a, b = (shifted_blurred(p, shift, 0.7) for p in (sr, hr))
+            loss = loss + phase.perceptual * self.perceptual(a, b).mean()
+        if phase.phase:
+            loss = loss + phase.phase * phase_loss(sr, hr)
+        if phase.flat:
+            loss = loss + phase.flat * flat_area_loss(sr, hr)
+        return loss
+
+    def advance(self) -> dict:
+        """One step; what to log of it."""
+        phase, local = self.phase_at(self.step)
+        if phase is not self.current:
+            self.enter(phase)
+        warm, turn = min(1.0, (local + 1) / 200), local / phase.steps
+        rate = phase.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * turn)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        rng = np.random.default_rng((self.args.seed, self.step))
+        low, high = self.pairs.batch(rng, self.args.batch, self.args.patch)
+        low = low.contiguous(memory_format=torch.channels_last)
+        loss = self.loss(restore(self.run, low, autocast=True), high, phase, rng)
+        if not torch.isfinite(loss):
+            raise SystemExit(f"the loss is {loss.item()} at step {self.step}: lower the rate")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        decay = min(0.999, (local + 1) / (local + 10))
+        with torch.no_grad():
+            for mean, now in zip(
+                self.average.parameters(), self.network.parameters(), strict=True
+            ):
+                mean.lerp_(now, 1 - decay)
+        self.step += 1
+        return {"step": self.step, "phase": phase.name, "loss": loss.item(), "rate": rate}
+
+    # ------------------------------------------------------------ state
+
+    def save(self) -> None:
+        """Write the whole state, atomically."""
+        assert self.current is not None
+        state = {
+            "step": self.step,
+            "binary": self.current.binary,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "phase": self.phases.index(self.current),
+            "settings": {"channels": self.args.channels, "blocks": self.args.blocks},
+        }
+        partial = self.args.out / "state.pt.part"
+        torch.save(state, partial)
+        os.replace(partial, self.args.out / "state.pt")
+
+    def resume(self) -> None:
+        """Continue where `state.pt` stands, if there is one."""
+        path = self.args.out / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        if state["binary"]:
+            self.network = binarize(self.network, BINARIZE)
+            self.average = binarize(self.average, BINARIZE)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.step = state["step"]
+        self.enter(self.phases[state["phase"]])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def log(self, row: dict) -> None:
+        """A line to the log and the terminal."""
+        line = json.dumps(row | {"seconds": round(time.monotonic() - self.started, 1)})
+        print(line, flush=True)
+        with (self.args.out / "log.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+    def train(self) -> None:
+        """Run to the end of the plan or of the time."""
+        self.resume()
+        self.log({"plan": [asdict(phase) for phase in self.phases], "from": self.step})
+        total, losses = sum(phase.steps for phase in self.phases), []
+        while self.step < total:
+            row = self.advance()
+            losses.append(row["loss"])
+            if self.step % 1000 == 0 or self.step == total:
+                row["loss"] = round(float(np.mean(losses)), 5)
+                losses = []
+                self.log(row | validate(self.average, self.val, self.judge))
+                self.save()
+            if time.monotonic() - self.started > 60 * self.args.max_minutes:
+                break
+        self.save()
+
+
+def main() -> None:
+    """Read the arguments and train."""
+    args = parse_arguments()
+    torch.set_num_threads(args.threads)
+    Trainer(args).train()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One binarization method a file; `bimacosr.binarize.registry` lists them."""

@@ -1,0 +1,1 @@
+"""Training: losses and what a training loop is made of."""
