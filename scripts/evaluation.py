@@ -152,7 +152,7 @@ def evaluate_set(
     scores: dict[str, Score],
     show: Callable[[str, str, Picture], None],
 ) -> dict[str, Tally]:
-    """Run every method on every picture; `show` is told method, stem and result, `ORIGINAL` last."""
+    """Run every method on every picture; `show` is told method, stem, result; `ORIGINAL` last."""
     tallies = {method: Tally() for method in methods}
     for stem, paths in files.items():
         case = {role: read(path) for role, path in paths.items()}

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -241,7 +242,8 @@ class Trainer:
         if phase is not self.current:
             self.enter(phase)
         warm, turn = min(1.0, (local + 1) / 200), local / phase.steps
-        rate = phase.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * turn)))
+        cosine = 0.5 * (1 + math.cos(math.pi * turn))
+        rate = phase.learning_rate * warm * (0.02 + 0.98 * cosine)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng((self.args.seed, self.step))
@@ -256,9 +258,7 @@ class Trainer:
         self.optimiser.step()
         decay = min(0.999, (local + 1) / (local + 10))
         with torch.no_grad():
-            for mean, now in zip(
-                self.average.parameters(), self.network.parameters(), strict=True
-            ):
+            for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(now, 1 - decay)
         self.step += 1
         return {"step": self.step, "phase": phase.name, "loss": loss.item(), "rate": rate}

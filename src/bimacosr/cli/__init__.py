@@ -1,0 +1,24 @@
+"""The command line: arguments to settings, settings to one call."""
+
+from __future__ import annotations
+
+import click
+
+from bimacosr import __version__
+from bimacosr.cli.info import info
+from bimacosr.cli.upscale import upscale
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bimacosr")
+def main() -> None:
+    """Make photographs four times larger with a 1-bit one-step diffusion model.
+
+    Start with:  bimacosr upscale photo.jpg
+    """
+
+
+main.add_command(upscale)
+main.add_command(info)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bimacosr.errors import BimacosrError, ReadError, WriteError
 
-__all__ = ["decoding", "reading", "shown", "writing"]
+__all__ = ["KindError", "decoding", "reading", "shown", "writing"]
 
 _READ_REASONS = {
     errno.ENOENT: "does not exist; check the path",
@@ -39,6 +39,13 @@ _WRITE_REASONS[errno.EEXIST] = _WRITE_REASONS[errno.ENOTDIR]
 _WRITE_REASONS[getattr(errno, "EDQUOT", errno.ENOSPC)] = _WRITE_REASONS[errno.ENOSPC]
 
 
+class KindError(ValueError):
+    """A file is sound, but of a kind that is not read: its text says what, and the way out.
+
+    It never leaves the room: `decoding` makes a `ReadError` of it.
+    """
+
+
 def shown(path: Path) -> str:
     """Give a path as text that is safe to print: what a terminal would obey becomes '?'."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(path))
@@ -65,7 +72,7 @@ def reading(path: Path) -> Iterator[None]:
 def decoding(path: Path, format_name: str) -> Iterator[None]:
     """Turn anything that Pillow raises while it decodes `path` into a `ReadError`.
 
-    Only calls of Pillow belong inside: every exception is taken for a fault of the file.
+    Every exception is taken for a fault of the file, so nothing else belongs inside.
 
     Raises:
         ReadError: the file is cut short, damaged, of a rare kind, or too much for the memory.
@@ -74,6 +81,8 @@ def decoding(path: Path, format_name: str) -> Iterator[None]:
         yield
     except BimacosrError:
         raise
+    except KindError as error:
+        raise ReadError(f"{shown(path)} {error}.") from error
     except MemoryError as error:
         raise ReadError(
             f"{shown(path)} needs more memory than is free; close other programs or give a "

@@ -22,7 +22,7 @@ from bimacosr.networks.blocks import GroupNorm32
 __all__ = ["BasicLayer", "SwinBlock", "WindowAttention"]
 
 MASKED = -100.0
-"""Added to the logit of two tokens that were no neighbours before the cyclic shift."""
+"""Added to the logit of two tokens that must not see each other; exp(-100) counts as nothing."""
 
 
 def windows_from_map(x: Tensor, window: int) -> Tensor:
@@ -51,10 +51,12 @@ def relative_position_index(window: int) -> Tensor:
 def shift_mask(
     height: int, width: int, window: int, shift: int, device: torch.device | None = None
 ) -> Tensor:
-    """What is added to the logits so that the cyclic shift joins no opposite borders.
+    """What is added to the logits of a shifted block: -100 for pairs that must not see each other.
 
-    The shifted map has three bands in each axis: untouched, before and behind the seam. Tokens of
-    one window attend to each other only within the same band in both axes.
+    Differs from the paper, on purpose. There, tokens that the roll brought together from opposite
+    borders are kept apart, in the last row and the last column of windows. The official code, with
+    which every checkpoint was trained, masks only the last row of windows, and in it the left
+    columns from the right ones (the last `shift`); the goldens show it to 1e-15.
 
     Args:
         height: Height of the map, a multiple of `window`.
@@ -68,13 +70,12 @@ def shift_mask(
 
     Source: Swin Transformer, section 3.2, "Efficient batch computation for shifted configuration".
     """
-    labels = torch.zeros(1, 1, height, width, device=device)
-    bands = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
-    for row, rows in enumerate(bands):
-        for column, columns in enumerate(bands):
-            labels[:, :, rows, columns] = 3 * row + column
-    label_MN = windows_from_map(labels, window)[:, :, 0]
-    return torch.where(label_MN[:, :, None] == label_MN[:, None, :], 0.0, MASKED)
+    rows, columns = height // window, width // window
+    right_N = (torch.arange(window, device=device) >= window - shift).repeat(window)
+    apart_NN = right_N[:, None] != right_N[None, :]
+    mask = torch.zeros(rows, columns, *apart_NN.shape, device=device)
+    mask[-1] = MASKED * apart_NN
+    return mask.flatten(0, 1)
 
 
 class WindowAttention(nn.Module):

@@ -1,0 +1,1 @@
+"""Packed models: 1-bit networks as small files that numpy alone can read."""

@@ -1,0 +1,201 @@
+"""Colours as numbers: depth, grey and RGB, what lies under transparent pixels, and plain resizing.
+
+Shapes: height x width, or height x width x channels. Integers are uint8 or uint16 over their
+full range; floats are [0, 1] where a name says `01`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from bimacosr.errors import ResultError
+
+__all__ = [
+    "bleed_edges",
+    "convert_depth",
+    "from_float01",
+    "grey_to_rgb",
+    "resize",
+    "rgb_to_grey",
+    "to_float01",
+]
+
+_BT601 = np.array([0.299, 0.587, 0.114], np.float32)
+_BAND_BYTES = 2**22
+_FILTERS = {
+    "nearest": (Image.Resampling.NEAREST, 1.0),
+    "box": (Image.Resampling.BOX, 0.5),
+    "bilinear": (Image.Resampling.BILINEAR, 1.0),
+    "bicubic": (Image.Resampling.BICUBIC, 2.0),
+    "lanczos": (Image.Resampling.LANCZOS, 3.0),
+}
+_AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+
+
+def to_float01(pixels: np.ndarray) -> np.ndarray:
+    """Turn uint8 or uint16 into float32 in [0, 1]; floats pass as float32."""
+    if pixels.dtype.kind == "f":
+        return pixels.astype(np.float32, copy=False)
+    full = np.float32(np.iinfo(pixels.dtype).max)
+    return np.divide(pixels, full, dtype=np.float32)
+
+
+def from_float01(values: np.ndarray, dtype: type[np.unsignedinteger] | np.dtype) -> np.ndarray:
+    """Turn floats into uint8 or uint16: clipped to [0, 1], halves rounded to even.
+
+    Raises:
+        ResultError: some are not numbers (NaN).
+    """
+    scaled = np.clip(values, 0.0, 1.0)
+    scaled *= np.iinfo(dtype).max
+    if np.isnan(np.min(scaled, initial=0.0)):
+        raise ResultError("the result holds values that are not numbers (NaN); try another backend")
+    return np.rint(scaled, out=scaled).astype(dtype)
+
+
+def convert_depth(pixels: np.ndarray, dtype: type[np.unsignedinteger] | np.dtype) -> np.ndarray:
+    """Turn uint8 into uint16 (exactly) or uint16 into uint8 (rounded); the same type passes."""
+    if pixels.dtype == dtype:
+        return pixels
+    if pixels.dtype == np.uint8:
+        return pixels * np.uint16(257)
+    result = np.empty(pixels.shape, np.uint8)
+    for rows in _bands(pixels):
+        result[rows] = (pixels[rows].astype(np.uint32) + 128) // 257
+    return result
+
+
+def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """Give H x W x 1 as H x W x 3 of equal channels, in the same type."""
+    return np.repeat(grey, 3, axis=2)
+
+
+def rgb_to_grey(rgb: np.ndarray) -> np.ndarray:
+    """Give H x W x 3 as H x W x 1 by the luma of BT.601, in the same type, rounded if integer."""
+    result = np.empty((*rgb.shape[:2], 1), rgb.dtype)
+    for rows in _bands(rgb):
+        luma = rgb[rows].astype(np.float32) @ _BT601[:, None]
+        result[rows] = np.rint(luma) if rgb.dtype.kind == "u" else luma
+    return result
+
+
+def bleed_edges(rgb: np.ndarray, alpha: np.ndarray, reach: int = 32) -> np.ndarray:
+    """Give fully transparent pixels the colours of the visible ones nearby.
+
+    What lies under alpha 0 is arbitrary, often black, and would show as a fringe when a network
+    or a filter looks across the edge. Ring by ring, each pixel takes the mean of its neighbours
+    that have a colour; what is farther than `reach` takes the mean of the last ring.
+
+    Args:
+        rgb: H x W x channels, of any type.
+        alpha: H x W; only 0 counts as transparent.
+        reach: Number of rings, in pixels: how far the enlargement looks, at least.
+
+    Returns:
+        A copy; `rgb` itself where there is nothing to do.
+    """
+    height, width = alpha.shape
+    known = np.zeros((height + 2, width + 2), bool)
+    known[1:-1, 1:-1] = alpha != 0
+    if known[1:-1, 1:-1].all() or not known.any():
+        return rgb
+    result = rgb.copy()
+    pending = np.zeros_like(known)
+    pending[1:-1, 1:-1] = alpha == 0
+    y, x = _touching(known, pending)
+    last = result[y - 1, x - 1]
+    for _ in range(reach):
+        if not len(y):
+            break
+        last = _neighbour_mean(result, known, y, x)
+        result[y - 1, x - 1] = last
+        known[y, x] = True
+        pending[y, x] = False
+        y, x = _next_ring(pending, y, x)
+    rest = pending[1:-1, 1:-1]
+    result[rest] = _as(last.mean(axis=0, dtype=np.float64), result.dtype)
+    return result
+
+
+def resize(array: np.ndarray, size: tuple[int, int], filter: str = "lanczos") -> np.ndarray:
+    """Enlarge or reduce by a classic filter, in floating point, channel by channel, band by band.
+
+    Args:
+        array: H x W or H x W x channels; uint8, uint16 or float.
+        size: Width and height of the result, in pixels.
+        filter: "nearest", "box", "bilinear", "bicubic" or "lanczos".
+
+    Returns:
+        The same type: integers rounded (halves to even) and clipped, floats as they come.
+    """
+    method, reach = _FILTERS[filter]
+    width, height = size
+    result = np.empty((height, width, *array.shape[2:]), array.dtype)
+    ratio = array.shape[0] / height
+    margin = math.ceil(reach * max(ratio, 1.0)) + 1
+    step = max(1, _BAND_BYTES // (4 * max(width, array.shape[1]) * math.ceil(max(ratio, 1.0))))
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        first = max(0, math.floor(top * ratio) - margin)
+        source = array[first : math.ceil(bottom * ratio) + margin]
+        box = (0, top * ratio - first, array.shape[1], bottom * ratio - first)
+        for channel in np.ndindex(array.shape[2:]):
+            plane = Image.fromarray(source[(..., *channel)].astype(np.float32))
+            band = plane.resize((width, bottom - top), method, box)
+            result[(slice(top, bottom), slice(None), *channel)] = _as(
+                np.asarray(band), array.dtype
+            )
+    return result
+
+
+def _as(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Turn floats into `dtype`, rounded and clipped if that is an integer one."""
+    if dtype.kind != "u":
+        return values.astype(dtype, copy=False)
+    return np.rint(values).clip(0, np.iinfo(dtype).max).astype(dtype)
+
+
+def _bands(array: np.ndarray) -> Iterator[slice]:
+    step = max(1, _BAND_BYTES // max(1, array[:1].nbytes * 4))
+    return (slice(top, top + step) for top in range(0, len(array), step))
+
+
+def _touching(known: np.ndarray, pending: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the pending pixels with a known neighbour; both maps have a margin of one."""
+    near = np.zeros_like(known)
+    inner = near[1:-1, 1:-1]
+    height, width = inner.shape
+    for dy, dx in _AROUND:
+        inner |= known[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+    near &= pending
+    y, x = np.nonzero(near)
+    return y, x
+
+
+def _next_ring(
+    pending: np.ndarray, y: np.ndarray, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the pending neighbours of the pixels just filled, each once."""
+    places = [(y + dy) * pending.shape[1] + x + dx for dy, dx in _AROUND]
+    flat = pending.reshape(-1)
+    ring = np.unique(np.concatenate([place[flat[place]] for place in places]))
+    return np.divmod(ring, pending.shape[1])
+
+
+def _neighbour_mean(
+    pixels: np.ndarray, known: np.ndarray, y: np.ndarray, x: np.ndarray
+) -> np.ndarray:
+    total = np.zeros((len(y), *pixels.shape[2:]), np.float32)
+    weight = np.zeros((len(y), *(1 for _ in pixels.shape[2:])), np.float32)
+    height, width = pixels.shape[:2]
+    for dy, dx in _AROUND:
+        has = known[y + dy, x + dx]
+        row, column = (y + dy - 1).clip(0, height - 1), (x + dx - 1).clip(0, width - 1)
+        seen = has.reshape(weight.shape)
+        total += np.where(seen, pixels[row, column], 0)
+        weight += seen
+    return _as(total / weight, pixels.dtype)

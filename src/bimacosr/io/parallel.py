@@ -1,0 +1,43 @@
+"""Work on parts of a picture on several threads, with the results in order and few in flight."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["in_order"]
+
+_MAX_THREADS = 8  # more would only wait for the disk
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Give `work(item)` for each item in turn; at most one result more than threads waits.
+
+    Close it (`contextlib.closing`) when leaving early, so that no thread works on.
+    """
+    threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)) if _HAS_AFFINITY else _cpus())
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
+
+
+def _cpus() -> int:
+    return os.cpu_count() or 1

@@ -1,0 +1,163 @@
+"""What a program uses: load a model once, enlarge pictures of any kind with it.
+
+    resolver = bimacosr.load()
+    large = resolver(image)
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from bimacosr.config.picture import OutputSettings, PictureLimits
+from bimacosr.config.upscale import UpscaleSettings
+from bimacosr.errors import BackendError, OptionError, ReadError
+from bimacosr.io.memory import from_array, from_pillow
+from bimacosr.io.picture import Picture, read_picture
+from bimacosr.io.writer import write_picture
+from bimacosr.models.catalogue import DEFAULT_MODEL, find_model
+from bimacosr.pack.format import PackedModel, read_packed
+from bimacosr.upscale import Backend, Progress, enlarge
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["BACKENDS", "SuperResolver", "load"]
+
+BACKENDS = ("auto", "torch")
+"""Names that `load` takes."""
+
+
+class SuperResolver:
+    """A model that is ready to enlarge pictures; safe to call from several threads.
+
+    Args:
+        backend: Runs the network.
+        model: The packed model that it runs.
+        settings: What a call uses unless it says otherwise.
+    """
+
+    def __init__(self, backend: Backend, model: PackedModel, settings: UpscaleSettings) -> None:
+        self.backend = backend
+        self.model = model
+        self.settings = settings
+
+    @property
+    def scale(self) -> int:
+        """Enlargement that the model was trained for."""
+        return self.backend.scale
+
+    @overload
+    def __call__(self, picture: Image.Image, /, **options: Any) -> Image.Image: ...
+    @overload
+    def __call__(self, picture: npt.NDArray[Any], /, **options: Any) -> npt.NDArray[Any]: ...
+    @overload
+    def __call__(self, picture: str | Path, /, **options: Any) -> Path: ...
+
+    def __call__(
+        self,
+        picture: Any,
+        /,
+        *,
+        out: str | Path | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Any:
+        """Enlarge a picture; the result is of the same kind.
+
+        Args:
+            picture: A Pillow image; a numpy array (H x W, or H x W x 1 to 4, uint8, uint16, or
+                floats in [0, 1]); or the path of a file.
+            out: For a path, where to write; without it, beside the input as `NAME_x4.EXT`. An
+                existing file is replaced.
+            progress: Called with the number of tiles done and their total.
+            **options: Fields of `UpscaleSettings` for this call: seed, tile, threads, scale,
+                width, height.
+
+        Returns:
+            An image, an array of the same type and axes, or the path that was written.
+
+        Raises:
+            BimacosrError: one of its kinds; see `bimacosr.errors`.
+        """
+        settings = _changed(self.settings, options)
+        if isinstance(picture, str | os.PathLike):
+            source = Path(picture)
+            target = Path(out) if out is not None else beside(source, settings, self.scale)
+            large = self.enlarge(read_picture(source, PictureLimits()), settings, progress)
+            write_picture(target, large, settings=OutputSettings())
+            return target
+        if out is not None:
+            raise OptionError("out is only for a path; the result of an image or array is returned")
+        if isinstance(picture, np.ndarray):
+            small, back = from_array(picture)
+        elif hasattr(picture, "mode") and hasattr(picture, "convert"):
+            small, back = from_pillow(picture)
+        else:
+            raise ReadError(
+                f"a {type(picture).__name__} is no picture: give a Pillow image, a numpy array or "
+                "the path of a file"
+            )
+        return back(self.enlarge(small, settings, progress))
+
+    def enlarge(
+        self,
+        picture: Picture,
+        settings: UpscaleSettings | None = None,
+        progress: Progress | None = None,
+    ) -> Picture:
+        """Enlarge a decoded picture, with its alpha and metadata."""
+        return enlarge(picture, self.backend, settings or self.settings, progress=progress)
+
+
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    backend: str = "auto",
+    device: str = "cpu",
+    **options: Any,
+) -> SuperResolver:
+    """Load a model.
+
+    Args:
+        model: A name of `bimacosr info`, or a packed file.
+        backend: "torch", or "auto" for the best one that is installed.
+        device: Where the torch backend runs: "cpu", "cuda", "mps"...
+        **options: Fields of `UpscaleSettings` that every call uses unless it says otherwise.
+
+    Raises:
+        ModelError: the model is unknown or damaged.
+        BackendError: the backend or the device is not there.
+        OptionError: an option is unknown or out of its range.
+    """
+    if backend not in BACKENDS:
+        raise OptionError(f"there is no backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+    settings = _changed(UpscaleSettings(), options)
+    packed = read_packed(find_model(model))
+    try:
+        from bimacosr.reference import TorchBackend
+    except ImportError as error:
+        raise BackendError(
+            f"the torch backend needs PyTorch ({error}): pip install 'bimacosr[torch]'"
+        ) from error
+    return SuperResolver(TorchBackend(packed, device), packed, settings)
+
+
+def beside(source: Path, settings: UpscaleSettings, native: int) -> Path:
+    """Where the result of `source` goes when nobody said: `NAME_x4.EXT` in its folder."""
+    factor = native if settings.scale is None else settings.scale
+    sized = settings.width or settings.height
+    suffix = f"_{settings.width or ''}x{settings.height or ''}" if sized else f"_x{factor:g}"
+    return source.with_name(f"{source.stem}{suffix}{source.suffix}")
+
+
+def _changed(settings: UpscaleSettings, options: dict[str, Any]) -> UpscaleSettings:
+    try:
+        return replace(settings, **options)
+    except TypeError as error:
+        known = ", ".join(UpscaleSettings.__dataclass_fields__)
+        raise OptionError(f"unknown option ({error}); the options are {known}") from error
