@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -279,7 +278,7 @@ class Trainer:
         }
         partial = self.args.out / "state.pt.part"
         torch.save(state, partial)
-        os.replace(partial, self.args.out / "state.pt")
+        partial.replace(self.args.out / "state.pt")
 
     def resume(self) -> None:
         """Continue where `state.pt` stands, if there is one."""

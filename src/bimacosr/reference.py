@@ -1,6 +1,6 @@
 """The PyTorch backend: readable, and the oracle of the native engine.
 
-    restore(tile) = decode(one_step(encode(bicubic of tile)))
+restore(tile) = decode(one_step(encode(bicubic of tile)))
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ class TorchBackend:
         """Enlarge a tile; see `bimacosr.upscale.Backend`."""
         photo = torch.from_numpy(np.ascontiguousarray(lq)).to(self.device)
         photo = photo.permute(2, 0, 1)[None] * 2 - 1
-        bicubic = F.interpolate(
-            photo, scale_factor=self.scale, mode="bicubic", align_corners=False
-        )
+        bicubic = F.interpolate(photo, scale_factor=self.scale, mode="bicubic", align_corners=False)
         z_y = self.codec.encode(bicubic)
         x_t = z_y + self._noise(z_y, row, column, seed)
         t = torch.zeros(1, device=self.device)

@@ -1,7 +1,7 @@
 """What a program uses: load a model once, enlarge pictures of any kind with it.
 
-    resolver = bimacosr.load()
-    large = resolver(image)
+resolver = bimacosr.load()
+large = resolver(image)
 """
 
 from __future__ import annotations

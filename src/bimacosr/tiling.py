@@ -92,7 +92,9 @@ def plan(height: int, width: int, *, tile: int, margin: int, feather: int) -> li
     if tile < max(1, 2 * feather):
         raise OptionError(f"tile is {tile} pixels; it must be at least {max(1, 2 * feather)}")
     columns = _spans(width, tile, margin, feather)
-    return [[Tile(row, column) for column in columns] for row in _spans(height, tile, margin, feather)]
+    return [
+        [Tile(row, column) for column in columns] for row in _spans(height, tile, margin, feather)
+    ]
 
 
 def _spans(length: int, tile: int, margin: int, feather: int) -> list[Span]:

@@ -57,13 +57,13 @@ class _ClipSign(torch.autograd.Function):
 
 def sign_bireal(x: Tensor, of_zero: int = 0) -> Tensor:
     """Sign with the piecewise-linear gradient of Bi-Real Net (arXiv 1808.00278, section 3.3)."""
-    result: Tensor = _BiRealSign.apply(x, of_zero)
+    result: Tensor = _BiRealSign.apply(x, of_zero)  # type: ignore[no-untyped-call]
     return result
 
 
 def sign_clip(x: Tensor, limit: float = 1.0) -> Tensor:
     """Sign with the clipped straight-through gradient: 1 where |x| <= `limit`, else 0."""
-    result: Tensor = _ClipSign.apply(x, limit)
+    result: Tensor = _ClipSign.apply(x, limit)  # type: ignore[no-untyped-call]
     return result
 
 

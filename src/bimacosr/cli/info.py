@@ -28,10 +28,14 @@ def info(as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=2))
         return
     click.echo(f"bimacosr {facts['version']}, Python {facts['python']}, {facts['platform']}")
-    versions = (f"{name} {version or 'not installed'}" for name, version in facts["packages"].items())
+    versions = (
+        f"{name} {version or 'not installed'}" for name, version in facts["packages"].items()
+    )
     click.echo("packages: " + ", ".join(versions))
     click.echo(f"processors: {facts['processors']}")
-    click.echo("devices: " + (", ".join(facts["devices"]) or "none (pip install 'bimacosr[torch]')"))
+    click.echo(
+        "devices: " + (", ".join(facts["devices"]) or "none (pip install 'bimacosr[torch]')")
+    )
     for model in facts["models"]:
         click.echo("")
         click.echo(f"model {model['name']}{' (default)' if model['default'] else ''}")
@@ -90,7 +94,9 @@ def _devices() -> list[str]:
     import torch
 
     found = ["cpu"]
-    found += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    found += [
+        f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())
+    ]
     return found + (["mps"] if torch.backends.mps.is_available() else [])
 
 

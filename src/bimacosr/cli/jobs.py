@@ -86,14 +86,18 @@ def plan_jobs(
     """
     to_file = output is not None and not output.is_dir() and is_picture_name(output)
     if to_file and len(sources) > 1:
-        raise OptionError(f"-o {output} is one file, but there are {len(sources)} pictures; give a folder")
+        raise OptionError(
+            f"-o {output} is one file, but there are {len(sources)} pictures; give a folder"
+        )
     taken: dict[Path, Path] = {}
     for source in sources:
         target = output if to_file else _target(source, output, format_name, settings, scale)
         assert target is not None
         key = target.resolve()
         if key == source.path.resolve():
-            yield OptionError(f"the result of {source.path} would replace it; give another folder with -o")
+            yield OptionError(
+                f"the result of {source.path} would replace it; give another folder with -o"
+            )
         elif key in taken:
             yield OptionError(
                 f"the results of {taken[key]} and {source.path} would both be {target}; "
@@ -134,7 +138,7 @@ def _expand(text: str, output: Path | None) -> Iterator[Source]:
     elif path.exists() or not glob.has_magic(text):
         yield Source(path, None)  # a missing file is reported when it is read
     else:
-        for name in sorted(glob.glob(text, recursive=True)):
+        for name in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207 (absolute patterns too)
             match = Path(name)
             if match.is_dir():
                 yield from (Source(file, match) for file in _pictures_below(match, output))
@@ -149,9 +153,7 @@ def _pictures_below(folder: Path, output: Path | None) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and (here / name).resolve() != skip
+            name for name in folders if not name.startswith(".") and (here / name).resolve() != skip
         )
         for name in sorted(names):
             if not name.startswith(".") and is_picture_name(name):

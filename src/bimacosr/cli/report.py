@@ -67,9 +67,7 @@ class Report:
 
         return moved
 
-    def written(
-        self, source: Path, target: Path, size: tuple[int, int], seconds: float
-    ) -> None:
+    def written(self, source: Path, target: Path, size: tuple[int, int], seconds: float) -> None:
         """A picture is done."""
         self.done += 1
         self._finish_one(f"{source} -> {target}  {size[0]}x{size[1]}, {seconds:.1f} s")
@@ -91,9 +89,7 @@ class Report:
 
     def interrupted(self) -> None:
         """The user stopped the batch."""
-        self._err.print(
-            f"interrupted: {self.done} done and whole; continue with --skip-existing"
-        )
+        self._err.print(f"interrupted: {self.done} done and whole; continue with --skip-existing")
 
     def finish(self) -> None:
         """The last line, where there was more than one picture."""

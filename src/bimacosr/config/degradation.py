@@ -126,7 +126,11 @@ def mild_x4() -> DegradationSettings:
     chain spends itself on smoothing.
     """
     strong = realesrgan_x4()
-    gentle = {"noise_sigma": (0.0, 8.0), "poisson_scale": (0.02, 0.5), "jpeg_quality": (70.0, 100.0)}
+    gentle = {
+        "noise_sigma": (0.0, 8.0),
+        "poisson_scale": (0.02, 0.5),
+        "jpeg_quality": (70.0, 100.0),
+    }
     first = replace(strong.first, resize_range=(0.5, 1.2), **gentle)  # type: ignore[arg-type]
     second = replace(strong.second, resize_range=(0.6, 1.2), **gentle)  # type: ignore[arg-type]
     return replace(strong, first=first, second=second, second_probability=0.3)

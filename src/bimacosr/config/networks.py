@@ -107,9 +107,7 @@ class UNetSettings:
             num_head_channels=self.num_head_channels,
             window_size=self.window_size,
         )
-        check_groups(
-            name, model_channels=self.model_channels, swin_embed_dim=self.swin_embed_dim
-        )
+        check_groups(name, model_channels=self.model_channels, swin_embed_dim=self.swin_embed_dim)
         if not self.channel_mult or min(self.channel_mult) < 1:
             raise OptionError(
                 f"{name}.channel_mult is {self.channel_mult}; it needs a factor of at least 1"

@@ -146,7 +146,5 @@ def _finish(
     if not draws.happens(settings.final_sinc_probability):
         return x
     sizes = settings.first.blur.sizes
-    kernels = [
-        pad_kernel(random_sinc(draws.one_of(sizes), draws), settings.kernel_size) for _ in x
-    ]
+    kernels = [pad_kernel(random_sinc(draws.one_of(sizes), draws), settings.kernel_size) for _ in x]
     return blur(x, torch.from_numpy(np.stack(kernels)))

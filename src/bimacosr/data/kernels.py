@@ -46,7 +46,8 @@ def gaussian_kernel(
     distance = np.einsum("yxi,ij,yxj->yx", points, inverse, points)
     shaped = distance**beta
     kernel = 1 / (1 + shaped) if plateau else np.exp(-0.5 * shaped)
-    return (kernel / kernel.sum()).astype(np.float32)
+    normed: Kernel = (kernel / kernel.sum()).astype(np.float32)
+    return normed
 
 
 def sinc_kernel(size: int, cutoff: float) -> Kernel:
@@ -55,7 +56,8 @@ def sinc_kernel(size: int, cutoff: float) -> Kernel:
     radius = torch.hypot(axis[:, None], axis[None, :])
     kernel = cutoff * torch.special.bessel_j1(cutoff * radius) / (2 * math.pi * radius)
     kernel[radius == 0] = cutoff**2 / (4 * math.pi)
-    return (kernel / kernel.sum()).numpy().astype(np.float32)
+    normed: Kernel = (kernel / kernel.sum()).numpy().astype(np.float32)
+    return normed
 
 
 def pad_kernel(kernel: Kernel, size: int) -> Kernel:

@@ -146,9 +146,7 @@ def resize(array: np.ndarray, size: tuple[int, int], filter: str = "lanczos") ->
         for channel in np.ndindex(array.shape[2:]):
             plane = Image.fromarray(source[(..., *channel)].astype(np.float32))
             band = plane.resize((width, bottom - top), method, box)
-            result[(slice(top, bottom), slice(None), *channel)] = _as(
-                np.asarray(band), array.dtype
-            )
+            result[(slice(top, bottom), slice(None), *channel)] = _as(np.asarray(band), array.dtype)
     return result
 
 
@@ -176,9 +174,7 @@ def _touching(known: np.ndarray, pending: np.ndarray) -> tuple[np.ndarray, np.nd
     return y, x
 
 
-def _next_ring(
-    pending: np.ndarray, y: np.ndarray, x: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _next_ring(pending: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the pending neighbours of the pixels just filled, each once."""
     places = [(y + dy) * pending.shape[1] + x + dx for dy, dx in _AROUND]
     flat = pending.reshape(-1)

@@ -13,7 +13,18 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-__all__ = ["LONG", "LONG8", "RATIONAL", "SHORT", "Entry", "Fetch", "Layout", "build", "entry", "open_layout"]
+__all__ = [
+    "LONG",
+    "LONG8",
+    "RATIONAL",
+    "SHORT",
+    "Entry",
+    "Fetch",
+    "Layout",
+    "build",
+    "entry",
+    "open_layout",
+]
 
 Fetch = Callable[[int, int], bytes]
 """Gives `size` bytes at `offset`, or fewer where the data end."""

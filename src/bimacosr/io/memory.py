@@ -1,4 +1,4 @@
-"""Pictures that are already in memory: Pillow images and numpy arrays, in and back to their kind."""
+"""Pictures already in memory: Pillow images and numpy arrays, in and back to their kind."""
 
 from __future__ import annotations
 

@@ -107,9 +107,7 @@ def _write_strips(
     return offsets, lengths, step
 
 
-def _strip(
-    pixels: np.ndarray, alpha: np.ndarray | None, step: int, order: str, top: int
-) -> bytes:
+def _strip(pixels: np.ndarray, alpha: np.ndarray | None, step: int, order: str, top: int) -> bytes:
     """Compress the differences of each sample to the one on its left."""
     channels = pixels.shape[2] + (alpha is not None)
     rows = interleaved(pixels, alpha, top, min(top + step, len(pixels)), "=")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +87,8 @@ def unpack_signs(words: npt.NDArray[np.uint64], c_in: int) -> npt.NDArray[np.flo
     """The signs -1 and +1 as Cout x Cin x taps; the inverse of `pack_signs`."""
     raw = np.ascontiguousarray(words.astype("<u8")).view(np.uint8)
     bits = np.unpackbits(raw, axis=-1, bitorder="little")[..., :c_in]
-    return bits.transpose(0, 2, 1).astype(np.float32) * 2 - 1
+    signs: npt.NDArray[np.float32] = bits.transpose(0, 2, 1).astype(np.float32) * 2 - 1
+    return signs
 
 
 def write_packed(path: Path, model: PackedModel) -> None:
@@ -107,7 +107,7 @@ def write_packed(path: Path, model: PackedModel) -> None:
     tensors = {name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())}
     partial = path.with_name(f".{path.name}.part")
     save_file(tensors, partial, metadata={_ENTRY: json.dumps(header, sort_keys=True)})
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read_packed(path: Path) -> PackedModel:

@@ -36,11 +36,11 @@ def phase_loss(sr: Tensor, hr: Tensor, *, scale: int = 4, window: int = 12) -> T
         scale: Enlargement s.
         window: Side of the area in low-quality pixels.
     """
-    error = F.pixel_unshuffle(sr - hr, scale).unflatten(1, (-1, scale**2))
-    b, c, p, h, w = error.shape
+    error = F.pixel_unshuffle(sr - hr, scale)
+    batch, _, h, w = error.shape
     window = min(window, h, w)
-    means = F.avg_pool2d(error.flatten(1, 2), window, stride=max(1, window // 2))
-    means = means.unflatten(1, (c, p))
+    means = F.avg_pool2d(error, window, stride=max(1, window // 2))
+    means = means.view(batch, -1, scale**2, *means.shape[2:])  # the phases of a colour lie together
     return (means - means.mean(2, keepdim=True)).abs().mean()
 
 
