@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bimacosr.errors import OptionError
+
 __all__ = ["SparseBranch", "factorize", "largest_entries"]
 
 
@@ -17,10 +19,10 @@ def largest_entries(matrix: Tensor, count: int) -> Tensor:
     """Row and column (2 x count, int64) of the `count` entries of largest magnitude.
 
     Raises:
-        ValueError: the matrix has fewer entries than `count`.
+        OptionError: the matrix has fewer entries than `count`.
     """
     if count > matrix.numel():
-        raise ValueError(
+        raise OptionError(
             f"the sparse branch needs {count} entries, but the layer has only {matrix.numel()} "
             f"({matrix.shape[0]} x {matrix.shape[1]}); keep such a small layer in float"
         )

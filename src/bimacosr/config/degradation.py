@@ -43,6 +43,16 @@ class BlurSettings:
     plateau_beta: Range = (1.0, 2.0)
     """Shape exponent of plateau kernels."""
 
+    def __post_init__(self) -> None:
+        for size in self.sizes:
+            if size < 1 or size % 2 == 0:
+                raise OptionError(f"a kernel size is {size}; it must be odd and at least 1")
+        if len(self.kinds) != len(self.probabilities):
+            raise OptionError(
+                f"there are {len(self.kinds)} kinds of kernels but {len(self.probabilities)} "
+                "probabilities; each kind needs one"
+            )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageSettings:
@@ -95,14 +105,9 @@ class DegradationSettings:
     final_sinc_probability: float = 0.8
     """Probability of a final sinc filter (ringing)."""
 
-    kernel_size: int = 21
-    """Side of the square that every kernel is padded to, odd."""
-
     def __post_init__(self) -> None:
         if self.scale < 1:
             raise OptionError(f"scale is {self.scale}; it must be at least 1")
-        if self.kernel_size % 2 == 0:
-            raise OptionError(f"kernel_size is {self.kernel_size}; it must be odd")
 
 
 def realesrgan_x4() -> DegradationSettings:

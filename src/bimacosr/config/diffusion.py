@@ -18,7 +18,7 @@ PredictType = Literal["xstart", "residual", "epsilon", "epsilon_scale"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiffusionSettings:
-    """The Markov chain between a clean latent and a noisy low-quality one (ResShift, section 3)."""
+    """The Markov chain between a clean latent and a noisy low-quality one (ResShift, arXiv:2307.12348)."""
 
     steps: int = 15
     """Length T of the chain, at least 2."""
@@ -101,5 +101,5 @@ class DistillSettings:
 
 
 def sinsr_distillation() -> DistillSettings:
-    """The terms of SinSR (arXiv:2311.14760, section 4)."""
+    """The terms of SinSR (arXiv:2311.14760)."""
     return DistillSettings(learn_xT=True, finetune_use_gt=1.0)

@@ -24,7 +24,7 @@ class PictureLimits:
         """
         if not _is_whole(self.max_pixels) or self.max_pixels < 1:
             raise OptionError(
-                f"max_pixels is {self.max_pixels!r}; it must be a whole number of 1 or more."
+                f"max_pixels is {self.max_pixels!r}; it must be a whole number of 1 or more"
             )
 
 
@@ -51,11 +51,11 @@ class OutputSettings:
         """
         if not _is_whole(self.quality) or not 1 <= self.quality <= 100:
             raise OptionError(
-                f"quality is {self.quality!r}; it must be a whole number from 1 to 100."
+                f"quality is {self.quality!r}; it must be a whole number from 1 to 100"
             )
         if self.format is not None and not self.format:
             raise OptionError(
-                "format is empty; give a name such as png, or none to go by extension."
+                "format is empty; give a name such as png, or none to go by extension"
             )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from bimacosr.config.degradation import BlurSettings, DegradationSettings, StageSettings
 from bimacosr.data.draws import Draws
 from bimacosr.data.jpeg import jpeg
-from bimacosr.data.kernels import pad_kernel, random_kernel, random_sinc
+from bimacosr.data.kernels import Kernel, pad_kernel, random_kernel, random_sinc
 from bimacosr.errors import OptionError
 
 __all__ = ["add_gaussian_noise", "add_poisson_noise", "blur", "degrade"]
@@ -37,7 +37,7 @@ def degrade(hq: Tensor, settings: DegradationSettings, draws: Draws) -> Tensor:
         B,3,H/scale,W/scale in [0, 1], rounded to 1/255.
 
     Raises:
-        OptionError: H or W is not a multiple of the scale.
+        OptionError: H or W is not a multiple of the scale, or too small for the blur kernels.
     """
     height, width = hq.shape[2:]
     if height % settings.scale or width % settings.scale:
@@ -45,10 +45,10 @@ def degrade(hq: Tensor, settings: DegradationSettings, draws: Draws) -> Tensor:
             f"the picture is {width}x{height} pixels; both must be multiples of {settings.scale}"
         )
     small = (height // settings.scale, width // settings.scale)
-    x = _blur_resize_noise(hq, settings.first, settings, draws, (height, width))
+    x = _blur_resize_noise(hq, settings.first, draws, (height, width))
     x = _compress(x, settings.first, draws)
     if draws.happens(settings.second_probability):
-        x = _blur_resize_noise(x, settings.second, settings, draws, small)
+        x = _blur_resize_noise(x, settings.second, draws, small)
     last_jpeg = settings.second
     if draws.happens(0.5):
         x = _compress(_finish(x, settings, draws, small), last_jpeg, draws)
@@ -58,9 +58,18 @@ def degrade(hq: Tensor, settings: DegradationSettings, draws: Draws) -> Tensor:
 
 
 def blur(pictures: Tensor, kernels: Tensor) -> Tensor:
-    """Filter each picture with its own kernel (B,k,k; k odd), reflecting at the edges."""
+    """Filter each picture with its own kernel (B,k,k; k odd), reflecting at the edges.
+
+    Raises:
+        OptionError: a picture is not larger than half a kernel.
+    """
     b, c, h, w = pictures.shape
     k = kernels.shape[-1]
+    if min(h, w) <= k // 2:
+        raise OptionError(
+            f"a picture of {w}x{h} pixels is too small for a blur kernel of {k}x{k}; "
+            "start from larger crops"
+        )
     padded = F.pad(pictures, (k // 2,) * 4, mode="reflect")
     weight = kernels[:, None].repeat(1, c, 1, 1).view(b * c, 1, k, k).to(padded)
     return F.conv2d(padded.reshape(1, b * c, *padded.shape[2:]), weight, groups=b * c).view(
@@ -106,21 +115,24 @@ def _shot_noise(x: Tensor, draws: Draws) -> Tensor:
     return draws.poisson(x * counts) / counts - x
 
 
-def _kernels(batch: int, size: int, settings: BlurSettings, draws: Draws) -> Tensor:
-    drawn = [pad_kernel(random_kernel(settings, draws), size) for _ in range(batch)]
-    return torch.from_numpy(np.stack(drawn))
+def _kernels(batch: int, settings: BlurSettings, draws: Draws) -> Tensor:
+    return _stacked([random_kernel(settings, draws) for _ in range(batch)])
+
+
+def _stacked(kernels: list[Kernel]) -> Tensor:
+    size = max(len(kernel) for kernel in kernels)
+    return torch.from_numpy(np.stack([pad_kernel(kernel, size) for kernel in kernels]))
 
 
 def _blur_resize_noise(
     x: Tensor,
     stage: StageSettings,
-    settings: DegradationSettings,
     draws: Draws,
     size: tuple[int, int],
 ) -> Tensor:
     """One order up to the noise; `size` is what a factor of 1 gives."""
     if draws.happens(stage.blur_probability):
-        x = blur(x, _kernels(len(x), settings.kernel_size, stage.blur, draws))
+        x = blur(x, _kernels(len(x), stage.blur, draws))
     low, high = stage.resize_range
     way = draws.one_of(("up", "down", "keep"), stage.resize_probabilities)
     factor = {"up": (1.0, high), "down": (low, 1.0), "keep": (1.0, 1.0)}[way]
@@ -145,6 +157,5 @@ def _finish(
     x = F.interpolate(x, size, mode=draws.one_of(_RESIZE_MODES))
     if not draws.happens(settings.final_sinc_probability):
         return x
-    sizes = settings.first.blur.sizes
-    kernels = [pad_kernel(random_sinc(draws.one_of(sizes), draws), settings.kernel_size) for _ in x]
-    return blur(x, torch.from_numpy(np.stack(kernels)))
+    sizes = settings.second.blur.sizes
+    return blur(x, _stacked([random_sinc(draws.one_of(sizes), draws) for _ in x]))

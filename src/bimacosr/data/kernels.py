@@ -69,7 +69,8 @@ def random_kernel(settings: BlurSettings, draws: Draws) -> Kernel:
     """One kernel of the size, kind and shape that `draws` gives."""
     size = draws.one_of(settings.sizes)
     if draws.happens(settings.sinc_probability):
-        return random_sinc(size, draws)
+        # a small kernel cannot hold the ripples of a low cutoff
+        return random_sinc(size, draws, lowest=math.pi / (3 if size < 13 else 5))
     kind = draws.one_of(settings.kinds, settings.probabilities)
     sigma_x = sigma_y = draws.between(*settings.sigma)
     theta = 0.0
@@ -85,6 +86,6 @@ def random_kernel(settings: BlurSettings, draws: Draws) -> Kernel:
     )
 
 
-def random_sinc(size: int, draws: Draws) -> Kernel:
-    """A sinc kernel of random cutoff; small kernels take higher cutoffs."""
-    return sinc_kernel(size, draws.between(math.pi / 3 if size < 13 else math.pi / 5, math.pi))
+def random_sinc(size: int, draws: Draws, *, lowest: float = math.pi / 3) -> Kernel:
+    """A sinc kernel whose cutoff is uniform from `lowest` to pi, radians a pixel."""
+    return sinc_kernel(size, draws.between(lowest, math.pi))

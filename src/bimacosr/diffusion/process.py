@@ -6,8 +6,8 @@ Shapes: B batch, C channels, H height, W width of a latent (default BCHW). z_0 i
 z_y the latent of the enlarged low-quality picture, z_t the noisy one; t (B,) int64 are places in the
 chain, 0 to T-1. Coefficients are gathered as float64 for float64 latents, else as float32.
 
-Source: Yue et al. 2023, ResShift, arXiv:2307.12348, section 3; Wang et al. 2023, SinSR,
-arXiv:2311.14760, section 3, for the deterministic step.
+Source: Yue et al. 2023, ResShift, arXiv:2307.12348, methodology; Wang et al. 2023, SinSR,
+arXiv:2311.14760.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class Process:
         return torch.full((like.shape[0],), t, dtype=torch.int64, device=like.device)
 
     def q_mean(self, z_0: Tensor, z_y: Tensor, t: Tensor) -> Tensor:
-        """Mean of z_t: z_0 + eta_t (z_y - z_0) (ResShift, equation 2)."""
+        """Mean of z_t: z_0 + eta_t (z_y - z_0) (ResShift, forward process)."""
         return z_0 + gather(self.schedule.etas, t, z_0) * (z_y - z_0)
 
     def q_sample(self, z_0: Tensor, z_y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """z_t from standard normal `noise`: the mean plus kappa sqrt(eta_t) noise (equation 2)."""
+        """z_t from standard normal `noise`: the mean plus kappa sqrt(eta_t) noise."""
         return self.q_mean(z_0, z_y, t) + self._noise_scale(t, z_0) * noise
 
     def prior_sample(self, z_y: Tensor, noise: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class Process:
         return denoise(self.scale_input(z_t, t), steps)
 
     def posterior_mean(self, z_t: Tensor, z_0: Tensor, t: Tensor) -> Tensor:
-        """Mean of z_(t-1) given z_t and z_0 (ResShift, equation 7)."""
+        """Mean of z_(t-1) given z_t and z_0 (ResShift, reverse process)."""
         return (
             gather(self.schedule.posterior_z_t, t, z_t) * z_t
             + gather(self.schedule.posterior_z_0, t, z_t) * z_0
@@ -130,7 +130,7 @@ class Process:
         return self.posterior_mean(z_t, z_0, t) + (t > 0).reshape(-1, 1, 1, 1) * std * noise
 
     def deterministic_step(self, z_t: Tensor, z_0: Tensor, z_y: Tensor, t: Tensor) -> Tensor:
-        """z_(t-1) = k z_0 + m z_t + j z_y (SinSR, equation 6): the noise is kept, not drawn."""
+        """z_(t-1) = k z_0 + m z_t + j z_y (SinSR): the noise is kept, not drawn."""
         return (
             gather(self.schedule.deterministic_z_0, t, z_t) * z_0
             + gather(self.schedule.deterministic_z_t, t, z_t) * z_t

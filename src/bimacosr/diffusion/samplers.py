@@ -57,7 +57,7 @@ def ancestral(
     *,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Walk the chain back, drawing each step from its posterior (ResShift, equation 7).
+    """Walk the chain back, drawing each step from its posterior (ResShift, reverse process).
 
     Returns:
         z_0 (B, C, H, W); at the last step the mean, which is the network's prediction.
@@ -80,7 +80,7 @@ def deterministic(
     *,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Walk the chain back, keeping the noise of the start (SinSR, equation 6; "ddim" there).
+    """Walk the chain back, keeping the noise of the start (SinSR, where it is called ddim).
 
     Returns:
         z_0 (B, C, H, W).
@@ -103,7 +103,7 @@ def one_step(
     *,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Ask the network once, at the start of the chain (SinSR, section 3; BiMaCoSR).
+    """Ask the network once, at the start of the chain (SinSR; BiMaCoSR).
 
     Returns:
         z_0 (B, C, H, W).
@@ -131,7 +131,7 @@ def deterministic_inverse(
     Returns:
         z_(T-1) (B, C, H, W).
 
-    Source: SinSR, section 4.2 (the inversion of the deterministic chain).
+    Source: SinSR, arXiv:2311.14760.
     """
     z = z_0
     for step in range(1, process.last + 1):

@@ -2,8 +2,8 @@
 
 All tables are float64 of shape (T,), indexed by the place t in the (possibly respaced) chain.
 
-Source: Yue et al. 2023, ResShift, arXiv:2307.12348, section 3; Wang et al. 2023, SinSR,
-arXiv:2311.14760, equation 6, for the deterministic coefficients.
+Source: Yue et al. 2023, ResShift, arXiv:2307.12348, methodology; Wang et al. 2023, SinSR,
+arXiv:2311.14760.
 """
 
 from __future__ import annotations
@@ -55,22 +55,22 @@ class Schedule:
 
     @property
     def variance(self) -> Table:
-        """Variance of z_t given z_0 and z_y: kappa^2 eta_t (equation 2)."""
+        """Variance of z_t given z_0 and z_y: kappa^2 eta_t."""
         return self.kappa**2 * self.etas
 
     @property
     def posterior_z_t(self) -> Table:
-        """Weight of z_t in the posterior mean: eta_(t-1) / eta_t (equation 7)."""
+        """Weight of z_t in the posterior mean: eta_(t-1) / eta_t."""
         return self.etas_prev / self.etas
 
     @property
     def posterior_z_0(self) -> Table:
-        """Weight of z_0 in the posterior mean: alpha_t / eta_t (equation 7)."""
+        """Weight of z_0 in the posterior mean: alpha_t / eta_t."""
         return self.alphas / self.etas
 
     @property
     def posterior_variance(self) -> Table:
-        """kappa^2 eta_(t-1) / eta_t alpha_t (equation 7), 0 at t = 0."""
+        """kappa^2 eta_(t-1) / eta_t alpha_t, 0 at t = 0."""
         return self.kappa**2 * self.posterior_z_t * self.alphas
 
     @property
@@ -117,7 +117,7 @@ def sqrt_eta_table(
     Raises:
         OptionError: the last value is not above the first.
 
-    Source: ResShift, section 3.3, equations 9 and 10.
+    Source: ResShift, "noise schedule".
     """
     first = min(min_noise_level / kappa, min_noise_level, math.sqrt(0.001))
     if etas_end <= first:

@@ -6,10 +6,10 @@ from bimacosr.io.color import (
     bleed_edges,
     convert_depth,
     from_float01,
-    grey_to_rgb,
     resize,
-    rgb_to_grey,
     to_float01,
+    to_grey,
+    to_rgb,
 )
 from bimacosr.io.formats import FORMATS, PictureFormat, format_for, is_picture_name
 from bimacosr.io.metadata import Metadata
@@ -25,11 +25,11 @@ __all__ = [
     "convert_depth",
     "format_for",
     "from_float01",
-    "grey_to_rgb",
     "is_picture_name",
     "read_picture",
     "resize",
-    "rgb_to_grey",
     "to_float01",
+    "to_grey",
+    "to_rgb",
     "write_picture",
 ]

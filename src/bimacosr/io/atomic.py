@@ -35,7 +35,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             kind = "a folder" if target.is_dir() else "not a file but a device or pipe"
-            raise WriteError(f"{shown(path)} is {kind}; give the name of a file.")
+            raise WriteError(f"{shown(path)} is {kind}; give the name of a file")
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(_hidden(target.name))
         try:
@@ -43,7 +43,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 _sync(file)
-            os.replace(part, target)
+            part.replace(target)
         except BaseException:
             with contextlib.suppress(OSError):
                 part.unlink()

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from bimacosr.errors import ResultError
@@ -18,10 +19,10 @@ __all__ = [
     "bleed_edges",
     "convert_depth",
     "from_float01",
-    "grey_to_rgb",
     "resize",
-    "rgb_to_grey",
     "to_float01",
+    "to_grey",
+    "to_rgb",
 ]
 
 _BT601 = np.array([0.299, 0.587, 0.114], np.float32)
@@ -41,49 +42,54 @@ def to_float01(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype.kind == "f":
         return pixels.astype(np.float32, copy=False)
     full = np.float32(np.iinfo(pixels.dtype).max)
-    return np.divide(pixels, full, dtype=np.float32)
+    result: np.ndarray = np.divide(pixels, full, dtype=np.float32)
+    return result
 
 
-def from_float01(values: np.ndarray, dtype: type[np.unsignedinteger] | np.dtype) -> np.ndarray:
+def from_float01(values: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     """Turn floats into uint8 or uint16: clipped to [0, 1], halves rounded to even.
 
     Raises:
         ResultError: some are not numbers (NaN).
     """
-    scaled = np.clip(values, 0.0, 1.0)
-    scaled *= np.iinfo(dtype).max
+    scaled: np.ndarray = np.clip(values, 0.0, 1.0)
+    scaled *= np.iinfo(np.dtype(dtype)).max
     if np.isnan(np.min(scaled, initial=0.0)):
         raise ResultError("the result holds values that are not numbers (NaN); try another backend")
-    return np.rint(scaled, out=scaled).astype(dtype)
+    np.rint(scaled, out=scaled)
+    return scaled.astype(dtype)
 
 
-def convert_depth(pixels: np.ndarray, dtype: type[np.unsignedinteger] | np.dtype) -> np.ndarray:
+def convert_depth(pixels: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     """Turn uint8 into uint16 (exactly) or uint16 into uint8 (rounded); the same type passes."""
     if pixels.dtype == dtype:
         return pixels
     if pixels.dtype == np.uint8:
-        return pixels * np.uint16(257)
+        wide: np.ndarray = pixels.astype(np.uint16)
+        wide *= 257
+        return wide
     result = np.empty(pixels.shape, np.uint8)
     for rows in _bands(pixels):
         result[rows] = (pixels[rows].astype(np.uint32) + 128) // 257
     return result
 
 
-def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
-    """Give H x W x 1 as H x W x 3 of equal channels, in the same type."""
-    return np.repeat(grey, 3, axis=2)
+def to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Give H x W x 1 as H x W x 3 of equal channels; RGB passes."""
+    return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
 
 
-def rgb_to_grey(rgb: np.ndarray) -> np.ndarray:
-    """Give H x W x 3 as H x W x 1 by the luma of BT.601, in the same type, rounded if integer."""
+def to_grey(rgb: np.ndarray) -> np.ndarray:
+    """Give H x W x 3 as H x W x 1 by the luma of BT.601, in the same type; grey passes."""
+    if rgb.shape[2] == 1:
+        return rgb
     result = np.empty((*rgb.shape[:2], 1), rgb.dtype)
     for rows in _bands(rgb):
-        luma = rgb[rows].astype(np.float32) @ _BT601[:, None]
-        result[rows] = np.rint(luma) if rgb.dtype.kind == "u" else luma
+        result[rows] = _as(rgb[rows].astype(np.float32) @ _BT601[:, None], rgb.dtype)
     return result
 
 
-def bleed_edges(rgb: np.ndarray, alpha: np.ndarray, reach: int = 32) -> np.ndarray:
+def bleed_edges(rgb: np.ndarray, alpha: np.ndarray | None, reach: int = 32) -> np.ndarray:
     """Give fully transparent pixels the colours of the visible ones nearby.
 
     What lies under alpha 0 is arbitrary, often black, and would show as a fringe when a network
@@ -92,18 +98,20 @@ def bleed_edges(rgb: np.ndarray, alpha: np.ndarray, reach: int = 32) -> np.ndarr
 
     Args:
         rgb: H x W x channels, of any type.
-        alpha: H x W; only 0 counts as transparent.
+        alpha: H x W; only 0 counts as transparent. None: nothing is.
         reach: Number of rings, in pixels: how far the enlargement looks, at least.
 
     Returns:
         A copy; `rgb` itself where there is nothing to do.
     """
+    if alpha is None:
+        return rgb
     height, width = alpha.shape
     known = np.zeros((height + 2, width + 2), bool)
     known[1:-1, 1:-1] = alpha != 0
     if known[1:-1, 1:-1].all() or not known.any():
         return rgb
-    result = rgb.copy()
+    result: np.ndarray = rgb.copy()
     pending = np.zeros_like(known)
     pending[1:-1, 1:-1] = alpha == 0
     y, x = _touching(known, pending)
@@ -144,9 +152,10 @@ def resize(array: np.ndarray, size: tuple[int, int], filter: str = "lanczos") ->
         source = array[first : math.ceil(bottom * ratio) + margin]
         box = (0, top * ratio - first, array.shape[1], bottom * ratio - first)
         for channel in np.ndindex(array.shape[2:]):
-            plane = Image.fromarray(source[(..., *channel)].astype(np.float32))
+            chosen = (..., *channel)
+            plane = Image.fromarray(source[chosen].astype(np.float32))
             band = plane.resize((width, bottom - top), method, box)
-            result[(slice(top, bottom), slice(None), *channel)] = _as(np.asarray(band), array.dtype)
+            result[top:bottom][chosen] = _as(np.asarray(band), array.dtype)
     return result
 
 
@@ -154,7 +163,8 @@ def _as(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Turn floats into `dtype`, rounded and clipped if that is an integer one."""
     if dtype.kind != "u":
         return values.astype(dtype, copy=False)
-    return np.rint(values).clip(0, np.iinfo(dtype).max).astype(dtype)
+    rounded: np.ndarray = np.rint(values).clip(0, np.iinfo(dtype).max)
+    return rounded.astype(dtype)
 
 
 def _bands(array: np.ndarray) -> Iterator[slice]:

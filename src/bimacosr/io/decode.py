@@ -176,7 +176,7 @@ def _wide_grey(image: ImageFile) -> Rows:
     facts = image.facts if isinstance(image, TiffFile) else None
 
     def rows(top: int, bottom: int) -> np.ndarray:
-        pixels = _array(_crop(image, top, bottom)).astype(np.uint16)
+        pixels: np.ndarray = _array(_crop(image, top, bottom)).astype(np.uint16)
         if facts and facts.bits == 12:
             pixels = (pixels << 4) | (pixels >> 8)
         if facts and facts.photometric == 0:

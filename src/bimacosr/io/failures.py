@@ -23,16 +23,16 @@ _READ_REASONS = {
 
 _WRITE_REASONS = {
     errno.ENOSPC: "the disk is full while writing {}: free some space and run again with "
-    "--skip-existing.",
-    errno.EROFS: "{} lies on a read-only file system; choose another output folder.",
+    "--skip-existing",
+    errno.EROFS: "{} lies on a read-only file system; choose another output folder",
     errno.EACCES: "{} may not be written by you; change the folder's permissions or choose "
-    "another one.",
+    "another one",
     errno.EFBIG: "{} is larger than this disk's file system (or a limit set for you) allows; "
-    "choose another disk or a format that takes less room, such as JPEG.",
-    errno.ENAMETOOLONG: "{} has too long a name for this system; shorten it.",
+    "choose another disk or a format that takes less room, such as JPEG",
+    errno.ENAMETOOLONG: "{} has too long a name for this system; shorten it",
     errno.ENOTDIR: "{} cannot be written: a part of its path is a file, not a folder; choose "
-    "another output folder.",
-    errno.EISDIR: "{} is a folder; give the name of a file.",
+    "another output folder",
+    errno.EISDIR: "{} is a folder; give the name of a file",
 }
 _WRITE_REASONS[errno.EPERM] = _WRITE_REASONS[errno.EACCES]
 _WRITE_REASONS[errno.EEXIST] = _WRITE_REASONS[errno.ENOTDIR]
@@ -56,7 +56,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what the file system refuses while `path` is read into a `ReadError`.
 
     Raises:
-        ReadError: "photo.png does not exist; check the path."
+        ReadError: "photo.png does not exist; check the path"
     """
     try:
         yield
@@ -65,7 +65,7 @@ def reading(path: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:
         number = error.errno if isinstance(error, OSError) else errno.ENOENT
         reason = _READ_REASONS.get(number or 0, f"cannot be read ({_said(error)}); try a copy")
-        raise ReadError(f"{shown(path)} {reason}.") from error
+        raise ReadError(f"{shown(path)} {reason}") from error
 
 
 @contextmanager
@@ -82,14 +82,14 @@ def decoding(path: Path, format_name: str) -> Iterator[None]:
     except BimacosrError:
         raise
     except KindError as error:
-        raise ReadError(f"{shown(path)} {error}.") from error
+        raise ReadError(f"{shown(path)} {error}") from error
     except MemoryError as error:
         raise ReadError(
             f"{shown(path)} needs more memory than is free; close other programs or give a "
-            "smaller picture."
+            "smaller picture"
         ) from error
     except Exception as error:
-        raise ReadError(f"{shown(path)} {_damage(error, format_name)}.") from error
+        raise ReadError(f"{shown(path)} {_damage(error, format_name)}") from error
 
 
 @contextmanager
@@ -106,14 +106,14 @@ def writing(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise WriteError(
             f"there is not enough memory to write {shown(path)}; choose PNG or TIFF, which are "
-            "written row by row."
+            "written row by row"
         ) from error
     except (OSError, ValueError) as error:
         number = error.errno if isinstance(error, OSError) else None
         reason = _WRITE_REASONS.get(number or 0)
         if reason is None:
             reason = "{} cannot be written (" + _braces_doubled(_said(error)) + "); try another "
-            reason += "folder or format."
+            reason += "folder or format"
         raise WriteError(reason.format(shown(path))) from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from bimacosr.io.color import convert_depth, grey_to_rgb
+from bimacosr.io.color import convert_depth, to_rgb
 from bimacosr.io.formats import PictureFormat
 from bimacosr.io.metadata import Metadata
 from bimacosr.io.profiles import to_srgb
@@ -37,8 +37,8 @@ def fitted(
     if metadata.icc and (widened or not form.profile):
         pixels = _in_srgb(pixels, metadata.icc)
         metadata = replace(metadata, icc=None)
-    if pixels.shape[2] == 1 and not form.grey:
-        pixels = grey_to_rgb(pixels)
+    if not form.grey:
+        pixels = to_rgb(pixels)
     return pixels, alpha, metadata
 
 

@@ -123,7 +123,7 @@ def format_for(name: str | Path) -> PictureFormat:
     names = ", ".join(form.name for form in FORMATS)
     raise OptionError(
         f"{shown(Path(name))} does not name a picture format that can be written; "
-        f"choose one of {names}."
+        f"choose one of {names}"
     )
 
 

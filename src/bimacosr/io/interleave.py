@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 __all__ = ["interleaved"]
 
 
 def interleaved(
-    pixels: np.ndarray, alpha: np.ndarray | None, top: int, bottom: int, order: str
+    pixels: np.ndarray,
+    alpha: np.ndarray | None,
+    top: int,
+    bottom: int,
+    order: Literal["<", ">", "="],
 ) -> np.ndarray:
     """Give the rows from `top` up to `bottom` as rows x (width * channels) samples.
 
@@ -17,7 +23,7 @@ def interleaved(
         alpha: Height x width of the same type, or None.
         top: The first row.
         bottom: The row after the last.
-        order: "<" or ">", the byte order of 16-bit samples.
+        order: Byte order of 16-bit samples; "=" is this machine's.
 
     Returns:
         A new array, or a view of `pixels` where nothing has to change.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +31,7 @@ class Picture:
     """Height x width x 3 (RGB) or x 1 (grey), uint8 or uint16, full range, C-contiguous."""
     alpha: np.ndarray | None = None
     """Height x width, of the same type: 0 is transparent; None is opaque everywhere."""
-    metadata: Metadata = Metadata()
+    metadata: Metadata = field(default_factory=Metadata)
     """ICC profile, EXIF, XMP and resolution."""
     format: str = "PNG"
     """Name of the format that the file was in."""
@@ -46,14 +46,14 @@ class Picture:
         if len(shape) != 3 or shape[2] not in (1, 3) or kind not in (np.uint8, np.uint16):
             raise PictureError(
                 f"pixels are {'x'.join(map(str, shape))} of {kind}; they must be height x width "
-                "x 1 or 3 of uint8 or uint16."
+                "x 1 or 3 of uint8 or uint16"
             )
         if 0 in shape:
-            raise PictureError(f"pixels are {shape[1]}x{shape[0]}; both sides must be 1 or more.")
+            raise PictureError(f"pixels are {shape[1]}x{shape[0]}; both sides must be 1 or more")
         if self.alpha is not None and (self.alpha.shape, self.alpha.dtype) != (shape[:2], kind):
             raise PictureError(
                 f"alpha is {'x'.join(map(str, self.alpha.shape))} of {self.alpha.dtype}; it must "
-                f"be {shape[0]}x{shape[1]} of {kind} like the pixels."
+                f"be {shape[0]}x{shape[1]} of {kind} like the pixels"
             )
 
 
@@ -94,7 +94,7 @@ def _opened(path: Path) -> BinaryIO:
     with reading(path):
         if path.exists() and not path.is_file():
             kind = "is a folder" if path.is_dir() else "is not a file but a device or pipe"
-            raise ReadError(f"{shown(path)} {kind}; give a picture file.")
+            raise ReadError(f"{shown(path)} {kind}; give a picture file")
         return path.open("rb")
 
 
@@ -108,7 +108,7 @@ def _check_size(path: Path, size: tuple[int, int], limits: PictureLimits) -> Non
     if width * height > limits.max_pixels:
         raise LimitError(
             f"{shown(path)} is {width}x{height} px ({width * height / 1e6:.4g} Mpx) and the limit "
-            f"is {limits.max_pixels / 1e6:.4g} Mpx; raise it with --max-pixels."
+            f"is {limits.max_pixels / 1e6:.4g} Mpx; raise it with --max-pixels"
         )
 
 

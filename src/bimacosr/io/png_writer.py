@@ -118,9 +118,9 @@ def _segment(
         if first == 0:
             rows = np.concatenate([np.zeros_like(rows[:1]), rows])
         lines = _filtered(rows, pixel_bytes)
-        checksum = zlib.adler32(lines, checksum)
+        checksum = zlib.adler32(lines.data, checksum)
         length += lines.size
-        parts.append(packer.compress(lines))
+        parts.append(packer.compress(lines.data))
     parts.append(packer.flush(zlib.Z_FINISH if bottom == height else zlib.Z_SYNC_FLUSH))
     return b"".join(parts), checksum, length
 

@@ -14,9 +14,10 @@ __all__ = ["HEAD_BYTES", "recognise"]
 HEAD_BYTES = 1024
 """So much of a file is needed to know it."""
 
-_RAW_EXTENSIONS = frozenset(
-    ".3fr .arw .cr2 .cr3 .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf "
-    ".raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
+_RAW_EXTENSIONS = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef"),
+    *(".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2"),
+    *(".srf", ".srw", ".x3f"),
 )
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
@@ -84,7 +85,7 @@ def recognise(head: bytes, path: Path) -> PictureFormat:
         ReadError: "photo.heic is a HEIC picture, which cannot be read here; convert it ..."
     """
     if not head:
-        raise ReadError(f"{shown(path)} is empty (0 bytes); get the file again.")
+        raise ReadError(f"{shown(path)} is empty (0 bytes); get the file again")
     for name, matches in _OTHERS:
         if matches(head):
             raise _foreign(path, name)
@@ -94,10 +95,10 @@ def recognise(head: bytes, path: Path) -> PictureFormat:
                 raise _foreign(path, f"a camera raw file ({path.suffix[1:].upper()})")
             return form
     names = ", ".join(form.name for form in FORMATS)
-    raise ReadError(f"{shown(path)} is no picture of a known format; give one of {names}.")
+    raise ReadError(f"{shown(path)} is no picture of a known format; give one of {names}")
 
 
 def _foreign(path: Path, name: str) -> ReadError:
     return ReadError(
-        f"{shown(path)} is {name}, which cannot be read here; convert it to PNG or JPEG first."
+        f"{shown(path)} is {name}, which cannot be read here; convert it to PNG or JPEG first"
     )

@@ -105,12 +105,12 @@ class TiffFile(TiffImageFile):
 
     def _setup(self) -> None:
         if not self.is_wide_grey_alpha:
-            super()._setup()  # type: ignore[no-untyped-call]
+            super()._setup()
             return
         disguise = {_BITS: (8, 8, 8, 8), _PHOTOMETRIC: 2, _SAMPLES: 4, _EXTRA_SAMPLES: (2,)}
         truth = {tag: self.tag_v2[tag] for tag in disguise}
         for tag, value in disguise.items():
             self.tag_v2[tag] = value
-        super()._setup()  # type: ignore[no-untyped-call]
+        super()._setup()
         for tag, value in truth.items():
             self.tag_v2[tag] = value

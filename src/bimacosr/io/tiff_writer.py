@@ -115,7 +115,7 @@ def _strip(pixels: np.ndarray, alpha: np.ndarray | None, step: int, order: str, 
     differences[:, channels:] -= rows[:, :-channels]
     if differences.itemsize > 1:
         differences = differences.astype(differences.dtype.newbyteorder(order), copy=False)
-    return zlib.compress(differences, _LEVEL)
+    return zlib.compress(differences.data, _LEVEL)
 
 
 def _own_entries(

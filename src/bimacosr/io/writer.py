@@ -46,5 +46,5 @@ def _check_side(path: Path, form: PictureFormat, width: int, height: int) -> Non
     if max(width, height) > form.max_side:
         raise WriteError(
             f"{shown(path)} would be {width}x{height} px, and {form.name} holds {form.max_side} px "
-            "a side at most; choose PNG or TIFF."
+            "a side at most; choose PNG or TIFF"
         )
