@@ -27,9 +27,8 @@ __all__ = [
 
 _BT601 = np.array([0.299, 0.587, 0.114], np.float32)
 _BAND_BYTES = 2**22
+_RING_PART = 2**18
 _FILTERS = {
-    "nearest": (Image.Resampling.NEAREST, 1.0),
-    "box": (Image.Resampling.BOX, 0.5),
     "bilinear": (Image.Resampling.BILINEAR, 1.0),
     "bicubic": (Image.Resampling.BICUBIC, 2.0),
     "lanczos": (Image.Resampling.LANCZOS, 3.0),
@@ -99,7 +98,7 @@ def bleed_edges(rgb: np.ndarray, alpha: np.ndarray | None, reach: int = 32) -> n
     Args:
         rgb: H x W x channels, of any type.
         alpha: H x W; only 0 counts as transparent. None: nothing is.
-        reach: Number of rings, in pixels: how far the enlargement looks, at least.
+        reach: Number of rings, in pixels, 1 or more: at least how far the enlargement looks.
 
     Returns:
         A copy; `rgb` itself where there is nothing to do.
@@ -114,18 +113,19 @@ def bleed_edges(rgb: np.ndarray, alpha: np.ndarray | None, reach: int = 32) -> n
     result: np.ndarray = rgb.copy()
     pending = np.zeros_like(known)
     pending[1:-1, 1:-1] = alpha == 0
-    y, x = _touching(known, pending)
-    last = result[y - 1, x - 1]
+    ring = _touching(known, pending)
     for _ in range(reach):
-        if not len(y):
+        if not len(ring):
             break
-        last = _neighbour_mean(result, known, y, x)
-        result[y - 1, x - 1] = last
-        known[y, x] = True
-        pending[y, x] = False
-        y, x = _next_ring(pending, y, x)
-    rest = pending[1:-1, 1:-1]
-    result[rest] = _as(last.mean(axis=0, dtype=np.float64), result.dtype)
+        _fill(result, known, ring)
+        last = ring
+        known.flat[ring] = True
+        pending.flat[ring] = False
+        ring = _next_ring(pending, ring)
+    if len(ring):
+        y, x = np.divmod(last, width + 2)
+        mean = result[y - 1, x - 1].mean(axis=0, dtype=np.float64)
+        result[pending[1:-1, 1:-1]] = _as(mean, result.dtype)
     return result
 
 
@@ -135,7 +135,7 @@ def resize(array: np.ndarray, size: tuple[int, int], filter: str = "lanczos") ->
     Args:
         array: H x W or H x W x channels; uint8, uint16 or float.
         size: Width and height of the result, in pixels.
-        filter: "nearest", "box", "bilinear", "bicubic" or "lanczos".
+        filter: "bilinear", "bicubic" or "lanczos".
 
     Returns:
         The same type: integers rounded (halves to even) and clipped, floats as they come.
@@ -172,36 +172,41 @@ def _bands(array: np.ndarray) -> Iterator[slice]:
     return (slice(top, top + step) for top in range(0, len(array), step))
 
 
-def _touching(known: np.ndarray, pending: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the pending pixels with a known neighbour; both maps have a margin of one."""
+def _touching(known: np.ndarray, pending: np.ndarray) -> np.ndarray:
+    """Find the pending pixels with a known neighbour.
+
+    Both maps have a margin of one; places are flat indices in them.
+    """
     near = np.zeros_like(known)
     inner = near[1:-1, 1:-1]
     height, width = inner.shape
     for dy, dx in _AROUND:
         inner |= known[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
     near &= pending
-    y, x = np.nonzero(near)
-    return y, x
+    return np.flatnonzero(near)
 
 
-def _next_ring(pending: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _next_ring(pending: np.ndarray, ring: np.ndarray) -> np.ndarray:
     """Find the pending neighbours of the pixels just filled, each once."""
-    places = [(y + dy) * pending.shape[1] + x + dx for dy, dx in _AROUND]
     flat = pending.reshape(-1)
-    ring = np.unique(np.concatenate([place[flat[place]] for place in places]))
-    return np.divmod(ring, pending.shape[1])
+    places = (ring + (dy * pending.shape[1] + dx) for dy, dx in _AROUND)
+    return np.unique(np.concatenate([place[flat[place]] for place in places]))
 
 
-def _neighbour_mean(
-    pixels: np.ndarray, known: np.ndarray, y: np.ndarray, x: np.ndarray
-) -> np.ndarray:
-    total = np.zeros((len(y), *pixels.shape[2:]), np.float32)
-    weight = np.zeros((len(y), *(1 for _ in pixels.shape[2:])), np.float32)
-    height, width = pixels.shape[:2]
-    for dy, dx in _AROUND:
-        has = known[y + dy, x + dx]
-        row, column = (y + dy - 1).clip(0, height - 1), (x + dx - 1).clip(0, width - 1)
-        seen = has.reshape(weight.shape)
-        total += np.where(seen, pixels[row, column], 0)
-        weight += seen
-    return _as(total / weight, pixels.dtype)
+def _fill(pixels: np.ndarray, known: np.ndarray, ring: np.ndarray) -> None:
+    """Give the pixels of a ring the mean of their known neighbours, a part at a time."""
+    width, channels = pixels.shape[1:]
+    flat_pixels, flat_known = pixels.reshape(-1, channels), known.reshape(-1)
+    for start in range(0, len(ring), _RING_PART):
+        part = ring[start : start + _RING_PART]
+        y, x = np.divmod(part, width + 2)
+        places = (y - 1) * width + x - 1
+        total = np.zeros((len(part), channels), np.float32)
+        weight = np.zeros((len(part), 1), np.float32)
+        for dy, dx in _AROUND:
+            seen = flat_known[part + dy * (width + 2) + dx, None]
+            # beyond an edge this takes some other pixel, which is not known and so not seen
+            colours = flat_pixels.take(places + dy * width + dx, axis=0, mode="clip")
+            total += colours * seen
+            weight += seen
+        flat_pixels[places] = _as(total / weight, pixels.dtype)

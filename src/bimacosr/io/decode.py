@@ -205,7 +205,7 @@ def _unpremultiplied(rows: Rows) -> Rows:
     def divided(top: int, bottom: int) -> np.ndarray:
         pixels = rows(top, bottom)
         alpha = np.maximum(pixels[..., -1:], 1).astype(np.uint32)
-        colours = (pixels[..., :-1] * np.uint32(65535) + alpha // 2) // alpha
+        colours = (pixels[..., :-1].astype(np.uint32) * 65535 + alpha // 2) // alpha
         pixels[..., :-1] = np.where(pixels[..., -1:] == 0, pixels[..., :-1], colours.clip(0, 65535))
         return pixels
 

@@ -132,7 +132,9 @@ def _damage(error: Exception, format_name: str) -> str:
 def _said(error: BaseException) -> str:
     """Give the reason in an exception in one line, without the path that the sentence has."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    line = " ".join(text.split()) or type(error).__name__
+    line = " ".join(text.split())
+    if not any(letter.isalpha() for letter in line):  # the number of a tag that is missing
+        line = "its structure is broken"
     return "".join(letter for letter in line if letter.isprintable())[:200].rstrip(".")
 
 

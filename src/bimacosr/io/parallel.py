@@ -21,7 +21,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, N
 
     Close it (`contextlib.closing`) when leaving early, so that no thread works on.
     """
-    threads = min(_MAX_THREADS, len(os.sched_getaffinity(0)) if _HAS_AFFINITY else _cpus())
+    threads = _threads()
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -36,8 +36,6 @@ def in_order(work: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, N
                 future.cancel()
 
 
-_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
-
-
-def _cpus() -> int:
-    return os.cpu_count() or 1
+def _threads() -> int:
+    allowed = getattr(os, "sched_getaffinity", None)  # not everywhere
+    return min(_MAX_THREADS, len(allowed(0)) if allowed else os.cpu_count() or 1)

@@ -14,8 +14,8 @@ from bimacosr.errors import LimitError, PictureError, ReadError
 from bimacosr.io.decode import decoded, upright
 from bimacosr.io.failures import KindError, decoding, reading, shown
 from bimacosr.io.formats import PictureFormat
+from bimacosr.io.integrity import check_jpeg_end, check_png_data
 from bimacosr.io.metadata import Metadata, read_metadata
-from bimacosr.io.png_check import check_png_data
 from bimacosr.io.quiet import quiet_pillow
 from bimacosr.io.recognise import HEAD_BYTES, recognise
 from bimacosr.io.tiff_reader import TiffFile
@@ -84,6 +84,8 @@ def read_picture(path: str | Path, limits: PictureLimits) -> Picture:
             _check_single(image)
             if form.name == "PNG":
                 check_png_data(file)
+            elif form.name == "JPEG":
+                check_jpeg_end(file)
             rows, icc = decoded(image, lambda: _header(form, file))
             metadata, orientation = read_metadata(image, icc)
             pixels, alpha = upright(rows, image.size, orientation)

@@ -8,6 +8,7 @@ of 2002 (compression 8); TIFF technical note of the ICC (tag 34675); XMP specifi
 
 from __future__ import annotations
 
+import struct
 import zlib
 from contextlib import closing
 from dataclasses import replace
@@ -57,11 +58,9 @@ def write_tiff(
     """
     tags = _tags_to_keep(metadata, big=pixels.nbytes + _size(alpha) > _CLASSIC_LIMIT)
     layout = tags.layout
-    header = (b"II" if layout.order == "<" else b"MM") + np.uint16(43 if layout.big else 42).astype(
-        layout.order + "u2"
-    ).tobytes()
-    if layout.big:
-        header += np.array([8, 0], layout.order + "u2").tobytes()
+    version = (43, 8, 0) if layout.big else (42,)
+    header = b"II" if layout.order == "<" else b"MM"
+    header += struct.pack(f"{layout.order}{len(version)}H", *version)
     place = file.tell() + len(header)
     file.write(header + bytes(layout.offset.size))
     offsets, lengths, strip_rows = _write_strips(file, pixels, alpha, layout.order)

@@ -111,7 +111,12 @@ def tiff(
     data += b"\0" * (len(data) % 2)
     start = 8 + len(data)
     packed = [
-        (tag, kind, len(values), struct.pack(f"{order}{len(values)}{'H' if kind == 3 else 'I'}", *values))
+        (
+            tag,
+            kind,
+            len(values),
+            struct.pack(f"{order}{len(values)}{'H' if kind == 3 else 'I'}", *values),
+        )
         for tag, kind, values in rows
     ] + [(tag, kind, len(load) // {1: 1, 3: 2, 4: 4, 7: 1}[kind], load) for tag, kind, load in tags]
     packed.sort()
@@ -218,7 +223,9 @@ def cmyk_profile() -> bytes:
 
 def full_metadata() -> Metadata:
     clean = exif(orientation=1, thumbnail=False)
-    return Metadata(icc=swapped_profile(), exif=clean, xmp=XMP.replace(b'"6"', b'"1"'), dpi=(300.0, 200.0))
+    return Metadata(
+        icc=swapped_profile(), exif=clean, xmp=XMP.replace(b'"6"', b'"1"'), dpi=(300.0, 200.0)
+    )
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

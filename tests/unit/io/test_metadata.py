@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from picture_files import (
     XMP,
     chunk,
@@ -24,6 +23,7 @@ from picture_files import (
     tiff,
     write,
 )
+from PIL import Image
 
 from bimacosr.io import Metadata, Picture
 from bimacosr.io.exif import clean_exif, exif_resolution, sized_exif

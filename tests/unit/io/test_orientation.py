@@ -73,9 +73,7 @@ def test_the_old_way_of_exif_in_png_is_understood(tmp_path: Path) -> None:
     digits = (b"Exif\0\0" + exif(orientation=6)).hex()
     text = f"\nexif\n{len(digits) // 2:8}\n{digits}\n".encode()
     path = tmp_path / "a.png"
-    path.write_bytes(
-        png(smooth(4, 6), 2, before=chunk(b"tEXt", b"Raw profile type exif\0" + text))
-    )
+    path.write_bytes(png(smooth(4, 6), 2, before=chunk(b"tEXt", b"Raw profile type exif\0" + text)))
     assert read(path).pixels.shape == (6, 4, 3)
 
 

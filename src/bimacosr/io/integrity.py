@@ -1,11 +1,11 @@
-"""Checksums of a PNG's pixel data, which Pillow does not compare: a flipped bit is no picture."""
+"""Damage that Pillow overlooks: wrong checksums in a PNG, a JPEG whose end was never written."""
 
 from __future__ import annotations
 
 import zlib
 from typing import BinaryIO
 
-__all__ = ["check_png_data"]
+__all__ = ["check_jpeg_end", "check_png_data"]
 
 _SIGNATURE_BYTES = 8
 _BLOCK = 2**20
@@ -29,3 +29,19 @@ def check_png_data(file: BinaryIO) -> None:
             left -= len(data)
         if checksum != int.from_bytes(file.read(4), "big"):
             raise ValueError("a checksum of the pixel data is wrong")
+
+
+def check_jpeg_end(file: BinaryIO) -> None:
+    """Look for the end mark in what follows the header, where `file` stands.
+
+    A download that stopped in a file of the right length leaves zeros, which decode as grey.
+
+    Raises:
+        ValueError: there is none.
+    """
+    last = b""
+    while block := file.read(_BLOCK):
+        if b"\xff\xd9" in last + block:
+            return
+        last = block[-1:]
+    raise ValueError("the data are truncated: they have no end mark")
