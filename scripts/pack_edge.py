@@ -1,6 +1,6 @@
 """Pack the network of a `train_edge.py` run into a model file.
 
-    python scripts/pack_edge.py out/edge/state.pt src/bimacosr/models/edge-x4.safetensors
+python scripts/pack_edge.py out/edge/state.pt src/bimacosr/models/edge-x4.safetensors
 """
 
 from __future__ import annotations

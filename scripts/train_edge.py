@@ -3,11 +3,12 @@
     python scripts/train_edge.py --photos ../shared/data/train --val ../shared/data/val \
         --weights ../shared/weights --out out/edge
 
-Three phases, each with its own cosine of the learning rate:
+Four phases, each with its own cosine of the learning rate:
 
     float       L1                                          a float network
     binary      L1                                          its 1-bit student, all three branches
     perceptual  L1 + LPIPS-squeeze on blurred, shifted pictures + phase and flat-area losses
+    adversarial the same with the belief of a patch critic
 
 Degraded pairs are made once, in memory, from the seed. Everything random is a function of the
 seed and the step, so a run that was killed continues with the same command to the same weights.
@@ -37,6 +38,7 @@ from bimacosr.data.degradation import degrade
 from bimacosr.data.draws import Draws
 from bimacosr.metrics.lpips import load_lpips
 from bimacosr.networks.edge import EdgeNet
+from bimacosr.train.discriminator import PatchCritic, critic_loss, fooling_loss
 from bimacosr.train.losses import flat_area_loss, phase_loss, shifted_blurred
 
 BINARIZE = BinarizeSettings(
@@ -58,6 +60,7 @@ class Phase:
     perceptual: float = 0.0
     phase: float = 0.0
     flat: float = 0.0
+    adversarial: float = 0.0
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -71,10 +74,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=32, help="low-quality pixels a side")
-    parser.add_argument("--steps", type=int, nargs=3, default=(4000, 12000, 20000))
+    parser.add_argument("--steps", type=int, nargs=4, default=(2500, 9000, 15000, 0))
     parser.add_argument("--perceptual", type=float, default=0.06, help="weight of LPIPS-squeeze")
     parser.add_argument("--phase", type=float, default=2.0, help="weight of the phase loss")
     parser.add_argument("--flat", type=float, default=2.0, help="weight of the flat-area loss")
+    parser.add_argument("--adversarial", type=float, default=0.005, help="weight of the critic")
     parser.add_argument("--variants", type=int, default=4, help="degraded versions of each crop")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -192,14 +196,26 @@ class Trainer:
         self.current: Phase | None = None
         self.network = make_network(args)
         self.average = make_network(args)
+        self.critic = PatchCritic()
+        self.critic_optimiser = torch.optim.AdamW(
+            self.critic.parameters(), 2e-4, betas=(0.5, 0.99), weight_decay=0
+        )
 
     def _plan(self) -> list[Phase]:
-        args, (float_steps, binary_steps, perceptual_steps) = self.args, self.args.steps
+        args, (first, second, third, fourth) = self.args, self.args.steps
         weights = {"perceptual": args.perceptual, "phase": args.phase, "flat": args.flat}
         return [
-            Phase("float", float_steps, 1e-3, binary=False),
-            Phase("binary", binary_steps, 1e-3, binary=True),
-            Phase("perceptual", perceptual_steps, 6e-4, binary=True, **weights),
+            Phase("float", first, 1e-3, binary=False),
+            Phase("binary", second, 1e-3, binary=True),
+            Phase("perceptual", third, 6e-4, binary=True, **weights),
+            Phase(
+                "adversarial",
+                fourth,
+                3e-4,
+                binary=True,
+                adversarial=args.adversarial,
+                **weights,
+            ),
         ]
 
     def phase_at(self, step: int) -> tuple[Phase, int]:
@@ -233,7 +249,18 @@ class Trainer:
             loss = loss + phase.phase * phase_loss(sr, hr)
         if phase.flat:
             loss = loss + phase.flat * flat_area_loss(sr, hr)
+        if phase.adversarial:
+            self.teach_critic(sr.detach(), hr)
+            belief = fooling_loss(self.critic(hr).detach(), self.critic(sr))
+            loss = loss + phase.adversarial * belief
         return loss
+
+    def teach_critic(self, sr: Tensor, hr: Tensor) -> None:
+        """One step of the critic."""
+        loss = critic_loss(self.critic(hr), self.critic(sr))
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic_optimiser.step()
 
     def advance(self) -> dict:
         """One step; what to log of it."""
@@ -273,6 +300,8 @@ class Trainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "critic": self.critic.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
             "phase": self.phases.index(self.current),
             "settings": {"channels": self.args.channels, "blocks": self.args.blocks},
         }
@@ -294,6 +323,9 @@ class Trainer:
         self.step = state["step"]
         self.enter(self.phases[state["phase"]])
         self.optimiser.load_state_dict(state["optimiser"])
+        if "critic" in state:
+            self.critic.load_state_dict(state["critic"])
+            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
     def log(self, row: dict) -> None:
         """A line to the log and the terminal."""

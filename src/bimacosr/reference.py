@@ -39,13 +39,13 @@ class TorchBackend:
 
     def __init__(self, model: PackedModel, device: str = "cpu") -> None:
         self.device = _open_device(device)
+        self.network: nn.Module = rebuild_network(model).to(self.device)
         settings = EdgeSettings(**model.network)
         self.scale = settings.scale
         self.margin = settings.receptive_radius
         self.kappa = float(model.diffusion["kappa"])
         self.sqrt_eta = float(model.diffusion["sqrt_eta"])
         self.codec = PixelCodec(settings.scale)
-        self.network: nn.Module = rebuild_network(model).to(self.device)
 
     def start_worker(self) -> None:
         """One thread a tile: the order of every sum is then the same on any machine's cores."""

@@ -137,6 +137,8 @@ def _blur_resize_noise(
     way = draws.one_of(("up", "down", "keep"), stage.resize_probabilities)
     factor = {"up": (1.0, high), "down": (low, 1.0), "keep": (1.0, 1.0)}[way]
     chosen = draws.between(*factor)
+    # to a whole size: by the bare factor, as the official trainer resizes the first time, part of
+    # a pixel is cut off at the far edges, and the pair no longer lies on top of each other
     target = tuple(max(1, int(side * chosen)) for side in size)
     x = F.interpolate(x, target, mode=draws.one_of(_RESIZE_MODES))
     if draws.happens(stage.gaussian_probability):

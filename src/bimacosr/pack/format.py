@@ -28,6 +28,7 @@ SCHEMA = 1
 
 _ENTRY = "bimacosr"
 _MAX_BYTES = 1 << 30
+_MAX_NOISE = 1000.0
 _WORD = 64
 
 Array = npt.NDArray[Any]
@@ -80,7 +81,8 @@ def pack_signs(weight: Array) -> npt.NDArray[np.uint64]:
     c_out, c_in = weight.shape[:2]
     by_tap = weight.reshape(c_out, c_in, -1).transpose(0, 2, 1) > 0
     padded = np.pad(by_tap, ((0, 0), (0, 0), (0, -c_in % _WORD)))
-    return np.packbits(padded, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
+    octets = np.ascontiguousarray(np.packbits(padded, axis=-1, bitorder="little"))
+    return octets.view("<u8").astype(np.uint64)
 
 
 def unpack_signs(words: npt.NDArray[np.uint64], c_in: int) -> npt.NDArray[np.float32]:
@@ -167,6 +169,13 @@ def _check_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, A
     ]
     if wrong:
         raise ModelError(f"{path} is damaged: its header lacks {', '.join(wrong)}")
+    for key in ("kappa", "sqrt_eta"):
+        value = header["diffusion"].get(key)
+        if not isinstance(value, int | float) or not 0 <= value <= _MAX_NOISE:
+            raise ModelError(
+                f"{path} is damaged: diffusion.{key} in its header is no number from 0 to "
+                f"{_MAX_NOISE:g}"
+            )
     checked: dict[str, Any] = header
     return checked
 

@@ -6,6 +6,7 @@ becomes float16. Parameters without effect (`move0`, `channel_threshold`) are le
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bimacosr.binarize.branches import SparseBranch
 from bimacosr.binarize.convert import binarize, layers_to_replace
 from bimacosr.config.binarize import BinarizeSettings, KeepFloatRule
 from bimacosr.config.edge import EdgeSettings
@@ -89,13 +91,20 @@ def rebuild_network(model: PackedModel) -> nn.Module:
             f"know (it knows {', '.join(FAMILIES)}); update bimacosr"
         )
     try:
-        network = FAMILIES[model.family](model.network)
-        student = binarize(network, _settings(model.binarize))
-        state = student.state_dict()
-        for key in state:
-            if not key.endswith(_NO_EFFECT):
-                state[key] = torch.from_numpy(_expand(model.tensors, key, tuple(state[key].shape)))
-        student.load_state_dict(state)
+        with torch.device("meta"):  # shapes only: nothing is made before it is checked
+            settings = _settings(model.binarize)
+            network = FAMILIES[model.family](model.network)
+            student = binarize(network, settings)
+        layers = {f"{name}.weight" for name in layers_to_replace(network, settings)}
+        left = dict(model.tensors)
+        state = {
+            key: torch.from_numpy(_expand(left, key, tuple(entry.shape), key in layers))
+            for key, entry in student.state_dict().items()
+        }
+        if left:
+            raise ValueError(f"the network has no {', '.join(sorted(left))}")
+        _check_sparse(student, state)
+        student.load_state_dict(state, assign=True)
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"the model {model.name!r} is damaged: its arrays do not fit its settings ({error})"
@@ -103,19 +112,38 @@ def rebuild_network(model: PackedModel) -> nn.Module:
     return student.eval().requires_grad_(False)
 
 
-def _expand(tensors: dict[str, Array], key: str, shape: tuple[int, ...]) -> Array:
-    """The float32 array of a state-dict entry."""
-    owner, _, leaf = key.rpartition(".")
-    if leaf == "weight" and owner + _SIGNS in tensors:
-        signs = unpack_signs(tensors[owner + _SIGNS], shape[1])
-        scale = tensors[owner + _SCALE].astype(np.float32)
-        return (signs * scale[:, None, None]).reshape(shape)
+def _expand(left: dict[str, Array], key: str, shape: tuple[int, ...], bits: bool) -> Array:
+    """The float32 array of a state-dict entry; what it is made of is taken out of `left`."""
+    if key.endswith(_NO_EFFECT):
+        return np.zeros(shape, np.float32)
+    if bits:
+        owner = key.removesuffix(".weight")
+        c_out, c_in, *kernel = shape
+        words = (c_out, math.prod(kernel), -(-c_in // 64))
+        signs = unpack_signs(_taken(left, owner + _SIGNS, words, "uint64"), c_in)
+        scale = _taken(left, owner + _SCALE, (c_out,), "float16")
+        weight = signs * scale.astype(np.float32)[:, None, None]
+        return np.ascontiguousarray(weight.reshape(shape))
     if key.endswith("indices_float"):
-        key = key.removesuffix("_float")
-    array = tensors[key].astype(np.float32)
-    if array.shape != shape:
-        raise ValueError(f"{key} is {array.shape}, not {shape}")
+        return _taken(left, key.removesuffix("_float"), shape, "uint16").astype(np.float32)
+    return _taken(left, key, shape, "float16").astype(np.float32)
+
+
+def _taken(left: dict[str, Array], name: str, shape: tuple[int, ...], kind: str) -> Array:
+    if name not in left:
+        raise ValueError(f"{name} is missing")
+    array = left.pop(name)
+    if array.shape != shape or array.dtype != kind:
+        raise ValueError(f"{name} is {array.dtype} {array.shape}, not {kind} {shape}")
     return array
+
+
+def _check_sparse(student: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    for name, branch in student.named_modules():
+        if isinstance(branch, SparseBranch):
+            rows, columns = state[f"{name}.indices_float"]
+            if rows.max() >= branch.shape[0] or columns.max() >= branch.shape[1]:
+                raise ValueError(f"{name}.indices point outside of the layer's {branch.shape}")
 
 
 def _half(array: Array, key: str) -> Array:

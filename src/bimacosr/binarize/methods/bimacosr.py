@@ -99,6 +99,11 @@ class BiMaCoSRConv2d(nn.Module):
     def __init__(self, conv: nn.Conv2d, settings: BinarizeSettings) -> None:
         super().__init__()
         c_out, c_in = conv.weight.shape[:2]
+        if conv.groups > 1 or conv.dilation != (1, 1) or conv.padding_mode != "zeros":
+            raise OptionError(
+                "BiMaCoSR has no 1-bit convolution with groups, dilation or a padding other than "
+                "zeros; keep it in float by a rule"
+            )
         self.stride, self.padding = cast("tuple[int, int]", conv.stride), conv.padding
         if self.stride[0] > 1 and c_in != c_out:
             raise OptionError(
