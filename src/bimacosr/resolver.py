@@ -27,7 +27,7 @@ from bimacosr.upscale import Backend, Progress, enlarge
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["BACKENDS", "SuperResolver", "load"]
+__all__ = ["BACKENDS", "SuperResolver", "beside", "load"]
 
 BACKENDS = ("auto", "torch")
 """Names that `load` takes."""

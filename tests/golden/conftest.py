@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from reference import FOLDER, synth
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than some 20 s on one core")
+from tests.golden.reference import FOLDER, synth
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bimacosr.config.networks import AutoencoderSettings, UNetSettings
+
 FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "reference"
 
 # Tolerances of the reference's README: deviation = max |ours - golden| / rms(golden).
@@ -61,6 +63,27 @@ def uniform(
 ) -> Tensor:
     """Input tensor of uniform numbers."""
     return torch.from_numpy(synth().uniform(name, shape, low, high)).to(dtype)
+
+
+def unet_settings(config: dict[str, Any]) -> UNetSettings:
+    """The settings of an official configuration of the UNet."""
+    chosen = {field: config[field] for field in UNetSettings.__dataclass_fields__}
+    return UNetSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
+
+
+def autoencoder_settings(config: dict[str, Any]) -> AutoencoderSettings:
+    """The settings of an official configuration of the autoencoder."""
+    inner = config["ddconfig"]
+    return AutoencoderSettings(
+        in_channels=inner["in_channels"],
+        out_channels=inner["out_ch"],
+        channels=inner["ch"],
+        channel_mult=tuple(inner["ch_mult"]),
+        num_res_blocks=inner["num_res_blocks"],
+        z_channels=inner["z_channels"],
+        embed_dim=config["embed_dim"],
+        n_embed=config["n_embed"],
+    )
 
 
 def fill(network: nn.Module, *, seed: int, style: str = "plain") -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference as ref
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,6 +23,7 @@ from bimacosr.data import degradation
 from bimacosr.data.degradation import add_gaussian_noise, add_poisson_noise, blur, degrade
 from bimacosr.data.jpeg import jpeg
 from bimacosr.data.kernels import gaussian_kernel, pad_kernel, random_kernel, sinc_kernel
+from tests.golden import reference as ref
 
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
 KINDS = BlurSettings().kinds
@@ -70,14 +70,14 @@ class TestKernels:
         settings = BlurSettings(
             sizes=(11,), kinds=(kind,), probabilities=(1.0,), sinc_probability=0
         )
-        kernel = random_kernel(settings, KernelDraws(seed=KINDS.index(kind)))  # type: ignore[arg-type]
+        kernel = random_kernel(settings, KernelDraws(seed=KINDS.index(kind)))
         golden = stored(f"kernel_random/only_{kind}")
         assert ref.deviation(torch.from_numpy(kernel), golden) < ref.F64_STORED_F32
 
     def test_eight_random_kernels_in_a_row(self) -> None:
         settings, draws = BlurSettings(sizes=(9,), sinc_probability=0), KernelDraws(seed=7)
         for golden in stored("kernel_random/mixed_seed7"):
-            kernel = pad_kernel(random_kernel(settings, draws), 21)  # type: ignore[arg-type]
+            kernel = pad_kernel(random_kernel(settings, draws), 21)
             assert ref.deviation(torch.from_numpy(kernel), golden) < ref.F64_STORED_F32
 
 
@@ -133,7 +133,7 @@ class TestSteps:
     def test_gaussian_noise(self, precision: str, gray: str) -> None:
         dtype = DTYPES[precision]
         draws = StepDraws("deg/gauss", dtype)
-        ours = add_gaussian_noise(photo(dtype), FIRST.noise_sigma, float(gray), draws)  # type: ignore[arg-type]
+        ours = add_gaussian_noise(photo(dtype), FIRST.noise_sigma, float(gray), draws)
         golden = stored(f"step/gauss_noise/gray_prob{gray}")
         assert ref.deviation(ours, golden) < tolerance(precision)
 
@@ -141,7 +141,7 @@ class TestSteps:
     def test_poisson_noise(self, precision: str, gray: str) -> None:
         dtype = DTYPES[precision]
         draws = StepDraws("deg/poisson", dtype)
-        ours = add_poisson_noise(photo(dtype), FIRST.poisson_scale, float(gray), draws)  # type: ignore[arg-type]
+        ours = add_poisson_noise(photo(dtype), FIRST.poisson_scale, float(gray), draws)
         golden = stored(f"step/poisson_noise/gray_prob{gray}")
         assert ref.deviation(ours, golden) < tolerance(precision)
 
@@ -231,7 +231,7 @@ def test_whole_chain(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draws, "one_of", without_sizes(draws.one_of))
 
     hq = stored("chain/in_u8").float() / 255
-    lq = (degrade(hq, settings, draws) * 255).round()  # type: ignore[arg-type]
+    lq = (degrade(hq, settings, draws) * 255).round()
 
     told = ref.meta("degradation")["chain"][str(seed)]
     assert told["use_sharp"] is False

@@ -12,13 +12,13 @@ from functools import cache
 from typing import Any
 
 import pytest
-import reference as ref
 import torch
 from torch import Tensor, nn
 
 from bimacosr.binarize.methods.bimacosr import METHOD
 from bimacosr.config.binarize import BinarizeSettings
 from bimacosr.errors import OptionError
+from tests.golden import reference as ref
 
 _ALL = ref.meta("layers/layers")["cases"] if ref.FOLDER.is_dir() else ()
 CASES = sorted(name for name in _ALL if name.startswith("ours_"))

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-import reference as ref
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from bimacosr.config.binarize import BinarizeSettings, KeepFloatRule
 from bimacosr.config.networks import UNetSettings
 from bimacosr.networks.blocks import timestep_embedding
 from bimacosr.networks.unet import UNetModelSwin, build_unet
+from tests.golden import reference as ref
 
 RULE = KeepFloatRule(keywords=("input_blocks.0.0", "out.2"), max_parameters=200_000)
 SETTINGS = BinarizeSettings(rank=8, keep_float_conv=(RULE,))
@@ -165,7 +165,7 @@ class TestInitialisation:
             rank = a.shape[0] if a.ndim == 4 else a.shape[1]
             assert rank == told["lora_rank"], name
             assert ref.statistics_deviation(product, told["lora_product"]) < STATISTICS, name
-            dense = network.get_submodule(name).skip_connection.matrix()  # type: ignore[operator]
+            dense = network.get_submodule(name).skip_connection.matrix()
             assert ref.statistics_deviation(dense, told["dense_stats"]) < STATISTICS, name
 
     def test_float32_chooses_the_same_sparse_entries(self) -> None:

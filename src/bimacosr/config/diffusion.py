@@ -89,15 +89,31 @@ class DistillSettings:
     """Weight of the covariance term on the inverted true picture; 0 and above; needs
     `finetune_use_gt`."""
 
+    uncertainty_hyper: float = 0.0
+    """Where the student's answers to several noises differ by a range r, this times r (at most 1) is
+    the share of the teacher in the target, the rest is the true latent; 0 is off: all teacher."""
+
+    uncertainty_num_aux: int = 2
+    """How many answers that takes, at least 2."""
+
+    loss_in_image_space: bool = False
+    """Compare pictures, decoded with gradients, instead of latents."""
+
     def __post_init__(self) -> None:
         name = type(self).__name__
         if self.teacher not in ("deterministic", "ancestral"):
             raise OptionError(
                 f"{name}.teacher is {self.teacher!r}; it must be 'deterministic' or 'ancestral'"
             )
-        for field in ("finetune_use_gt", "xT_cov_loss"):
+        for field in ("finetune_use_gt", "xT_cov_loss", "uncertainty_hyper"):
             if getattr(self, field) < 0:
-                raise OptionError(f"{name}.{field} is {getattr(self, field)}; it must not be < 0")
+                raise OptionError(f"{name}.{field} is {getattr(self, field)}; it must be 0 or above")
+        if self.xT_cov_loss and not self.finetune_use_gt:
+            raise OptionError(f"{name}.xT_cov_loss needs finetune_use_gt, which is 0")
+        if self.uncertainty_num_aux < 2:
+            raise OptionError(
+                f"{name}.uncertainty_num_aux is {self.uncertainty_num_aux}; it must be at least 2"
+            )
 
 
 def sinsr_distillation() -> DistillSettings:

@@ -15,7 +15,7 @@ import torch
 from bimacosr.config.degradation import BlurSettings
 from bimacosr.data.draws import Draws
 
-__all__ = ["gaussian_kernel", "pad_kernel", "random_kernel", "random_sinc", "sinc_kernel"]
+__all__ = ["Kernel", "gaussian_kernel", "pad_kernel", "random_kernel", "random_sinc", "sinc_kernel"]
 
 Kernel = np.ndarray
 

@@ -21,7 +21,15 @@ from safetensors.numpy import save_file
 
 from bimacosr.errors import ModelError
 
-__all__ = ["SCHEMA", "PackedModel", "pack_signs", "read_packed", "unpack_signs", "write_packed"]
+__all__ = [
+    "SCHEMA",
+    "Array",
+    "PackedModel",
+    "pack_signs",
+    "read_packed",
+    "unpack_signs",
+    "write_packed",
+]
 
 SCHEMA = 1
 """Version of the format; a file with a higher one is refused."""
@@ -32,6 +40,7 @@ _MAX_NOISE = 1000.0
 _WORD = 64
 
 Array = npt.NDArray[Any]
+"""What a packed model holds: float16, uint16 or uint64."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -76,7 +76,7 @@ def test_convolution(
 ) -> None:
     c_in, c_out, kernel = sizes
     settings = BinarizeSettings(
-        rank=2, sparse=sparse, low_rank=low_rank, sign_of_zero=of_zero  # type: ignore[arg-type]
+        rank=2, sparse=sparse, low_rank=low_rank, sign_of_zero=of_zero
     )  # fmt: skip
     layer = stirred(BiMaCoSRConv2d(conv(c_in, c_out, kernel), settings))
     x = normal(2, c_in, 5, 4)

@@ -20,7 +20,7 @@ BEYOND_1 = 1 + 2**-23
 
 def gradient(function: object, x: Tensor, cotangent: Tensor | None = None) -> Tensor:
     x = x.clone().requires_grad_()
-    y = function(x)  # type: ignore[operator]
+    y = function(x)
     y.backward(torch.ones_like(y) if cotangent is None else cotangent)
     assert x.grad is not None
     return x.grad

@@ -154,7 +154,7 @@ class TestDamage:
             read_packed(tmp_path / "none.safetensors")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(ModelError, match="cannot be read|damaged"):
+        with pytest.raises(ModelError, match=r"cannot be read|damaged"):
             read_packed(tmp_path)
 
     @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x89PNG\r\n\x1a\n" + bytes(100)])

@@ -122,7 +122,7 @@ def test_packing_leaves_the_student_alone(student: nn.Module, packed: PackedMode
     assert packed.name == "small"
     assert student(*inputs()).std() > 0.1
     packed.tensors["first.weight"][:] = 0
-    assert student.get_submodule("first").weight.abs().sum() > 0  # type: ignore[operator, union-attr]
+    assert student.get_submodule("first").weight.abs().sum() > 0
 
 
 @pytest.mark.parametrize("branches", [(True, False), (False, True), (False, False)])
@@ -130,7 +130,7 @@ def test_models_without_branches(branches: tuple[bool, bool]) -> None:
     low_rank, sparse = branches
     settings = dataclasses.replace(SETTINGS, low_rank=low_rank, sparse=sparse)
     student = binarize(EdgeNet(**NETWORK), settings).requires_grad_(False)
-    student.get_submodule("last").weight.normal_()  # type: ignore[operator, union-attr]
+    student.get_submodule("last").weight.normal_()
     model = pack_network(
         student,
         name="small",
@@ -148,14 +148,14 @@ def test_models_without_branches(branches: tuple[bool, bool]) -> None:
 class TestRefusedPacking:
     def test_a_weight_of_exactly_zero(self, student: nn.Module) -> None:
         broken = copy.deepcopy(student)
-        broken.get_submodule("body.1.conv").weight[3, 2, 1, 0] = 0  # type: ignore[operator, union-attr, index]
+        broken.get_submodule("body.1.conv").weight[3, 2, 1, 0] = 0
         with pytest.raises(ModelError, match="1-bit weight is 0 or NaN"):
             pack_again(broken)
 
     @pytest.mark.parametrize("value", [7e4, float("inf"), float("nan")])
     def test_a_number_beyond_half_precision(self, student: nn.Module, value: float) -> None:
         broken = copy.deepcopy(student)
-        broken.get_submodule("body.0").gain[0] = value  # type: ignore[operator, union-attr, index]
+        broken.get_submodule("body.0").gain[0] = value
         with pytest.raises(ModelError, match=r"body\.0\.gain holds a number that does not fit"):
             pack_again(broken)
 
@@ -297,4 +297,4 @@ def test_default_settings_round_trip_through_json(tmp_path: Path) -> None:
         license_name="CC0-1.0",
     )
     write_packed(tmp_path / "tiny", model)
-    assert rebuild_network(read_packed(tmp_path / "tiny")).body[0].conv.of_zero == 0  # type: ignore[index, union-attr]
+    assert rebuild_network(read_packed(tmp_path / "tiny")).body[0].conv.of_zero == 0
