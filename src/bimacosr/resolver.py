@@ -7,6 +7,7 @@ large = resolver(image)
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -94,6 +95,7 @@ class SuperResolver:
             return target
         if out is not None:
             raise OptionError("out is only for a path; the result of an image or array is returned")
+        back: Callable[[Picture], Any]
         if isinstance(picture, np.ndarray):
             small, back = from_array(picture)
         elif hasattr(picture, "mode") and hasattr(picture, "convert"):

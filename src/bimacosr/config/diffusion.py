@@ -107,7 +107,9 @@ class DistillSettings:
             )
         for field in ("finetune_use_gt", "xT_cov_loss", "uncertainty_hyper"):
             if getattr(self, field) < 0:
-                raise OptionError(f"{name}.{field} is {getattr(self, field)}; it must be 0 or above")
+                raise OptionError(
+                    f"{name}.{field} is {getattr(self, field)}; it must be 0 or above"
+                )
         if self.xT_cov_loss and not self.finetune_use_gt:
             raise OptionError(f"{name}.xT_cov_loss needs finetune_use_gt, which is 0")
         if self.uncertainty_num_aux < 2:

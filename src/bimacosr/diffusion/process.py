@@ -108,7 +108,9 @@ class Process:
         """Ask the network for the clean latent of z_t at place `t`."""
         return self.z_0_from_output(self.run_network(denoise, z_t, t), z_t, z_y, t)
 
-    def run_network(self, denoise: Denoise, z_t: Tensor, t: Tensor, at: int | None = None) -> Tensor:
+    def run_network(
+        self, denoise: Denoise, z_t: Tensor, t: Tensor, at: int | None = None
+    ) -> Tensor:
         """The network's raw output for z_t, its input scaled for place `t`.
 
         With `at`, the network is told that place instead (SinSR's inversion tells it 0).
@@ -140,7 +142,9 @@ class Process:
     def deterministic_inverse(self, z_prev: Tensor, z_0: Tensor, z_y: Tensor, t: Tensor) -> Tensor:
         """z_t of which `deterministic_step` makes `z_prev`; t >= 1 (at 0 all z_t give z_0)."""
         if bool((t < 1).any()):
-            raise OptionError("the deterministic step has no inverse at place 0; t must be 1 or above")
+            raise OptionError(
+                "the deterministic step has no inverse at place 0; t must be 1 or above"
+            )
         kept = (
             z_prev
             - gather(self.schedule.deterministic_z_0, t, z_prev) * z_0
@@ -156,7 +160,9 @@ class Process:
             return output
         if self.predict_type == "residual":
             return z_y - output
-        noise = output if self.predict_type == "epsilon_scale" else self._noise_scale(t, z_t) * output
+        noise = (
+            output if self.predict_type == "epsilon_scale" else self._noise_scale(t, z_t) * output
+        )
         eta = gather(self.schedule.etas, t, z_t)
         return (z_t - noise - eta * z_y) / (1 - eta)
 
