@@ -5,6 +5,8 @@ restore(tile) = decode(one_step(encode(bicubic of tile)))
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -38,6 +40,8 @@ class TorchBackend:
     name = "torch"
 
     def __init__(self, model: PackedModel, device: str = "cpu") -> None:
+        # oneDNN keeps what it prepared for every shape it ever saw, about 20 MB each
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         self.device = _open_device(device)
         self.network: nn.Module = rebuild_network(model).to(self.device)
         settings = EdgeSettings(**model.network)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +83,7 @@ def plan(height: int, width: int, *, tile: int, margin: int, feather: int) -> li
     Args:
         height: Pixels, at least 1.
         width: Pixels, at least 1.
-        tile: Side of a core; the last row and column take what is left.
+        tile: Longest side of a core; the cores of a picture have nearly equal sides.
         margin: Pixels read but not written on each side.
         feather: Pixels of blending on either side of a joint.
 
@@ -98,15 +99,24 @@ def plan(height: int, width: int, *, tile: int, margin: int, feather: int) -> li
 
 
 def _spans(length: int, tile: int, margin: int, feather: int) -> list[Span]:
-    joints = list(range(0, length, tile))
-    if len(joints) > 1 and length - joints[-1] < 2 * feather:
-        joints.pop()  # too thin for its own ramps: the tile before takes it
+    """Cores of nearly equal length, each reading as much as the others."""
+    number = -(-length // tile)
+    while number > 1 and length // number < 2 * feather:
+        number -= 1  # a core must hold its own ramps
+    joints = [length * i // number for i in range(number + 1)]
+    writes = [
+        range(start - feather if start else 0, stop + feather if stop < length else length)
+        for start, stop in pairwise(joints)
+    ]
+    # one size for all, so that a backend prepares itself for one shape a picture
+    reach = min(length, max(len(write) for write in writes) + 2 * margin)
     spans = []
-    for start, stop in zip(joints, [*joints[1:], length], strict=True):
-        before, after = (feather if start else 0), (feather if stop < length else 0)
-        write = range(start - before, stop + after)
-        read = range(max(0, write.start - margin), min(length, write.stop + margin))
-        spans.append(Span(read, write, 2 * before, 2 * after))
+    for write in writes:
+        start = min(max(0, write.start - margin), length - reach)
+        ramp_in, ramp_out = (
+            0 if end else 2 * feather for end in (write.start == 0, write.stop == length)
+        )
+        spans.append(Span(range(start, start + reach), write, ramp_in, ramp_out))
     return spans
 
 

@@ -75,7 +75,10 @@ def test_float32(name: str, run: str) -> None:
     assert ref.deviation(out, ref.tensors(name)[f"{run}/out"]) < ref.F32_NETWORK
 
 
-@pytest.mark.parametrize(("name", "run"), RUNS)
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [*RUNS[:-1], pytest.param(*RUNS[-1], marks=pytest.mark.slow)],
+)
 def test_float64_with_every_module(name: str, run: str) -> None:
     stored = golden(name)["runs"][run]["module_stats_f64"]
     unet = network(name).double()

@@ -1,7 +1,4 @@
-"""Settings of the residual-shifting diffusion: its schedule, what the network predicts, the losses.
-
-The names of the fields are those of the official configurations where they have one.
-"""
+"""Settings of the residual-shifting diffusion: its schedule, what is predicted, the losses."""
 
 from __future__ import annotations
 
@@ -18,7 +15,10 @@ PredictType = Literal["xstart", "residual", "epsilon", "epsilon_scale"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiffusionSettings:
-    """The Markov chain between a clean latent and a noisy low-quality one (ResShift, arXiv:2307.12348)."""
+    """The Markov chain from a clean latent to a noisy low-quality one (arXiv:2307.12348).
+
+    The names of the fields are those of the official configurations.
+    """
 
     steps: int = 15
     """Length T of the chain, at least 2."""
@@ -30,7 +30,7 @@ class DiffusionSettings:
     """Bounds the first sqrt(eta): min(this / kappa, this, sqrt(0.001)); above 0."""
 
     etas_end: float = 0.99
-    """The last *sqrt(eta)* (the official name says eta), between the first one and 1."""
+    """The last *sqrt(eta)* (the official name says eta), above the first one and at most 1."""
 
     kappa: float = 2.0
     """Noise over shift: the variance at step t is kappa^2 eta_t; above 0."""
@@ -70,6 +70,11 @@ class DiffusionSettings:
                 f"{name}.predict_type is {self.predict_type!r}; it must be one of"
                 f" {', '.join(get_args(PredictType))}"
             )
+        if self.predict_type.startswith("epsilon") and self.etas_end == 1:
+            raise OptionError(
+                f"{name}.etas_end is 1; a network that predicts noise needs it below 1, since no"
+                " clean latent is left at the end"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,27 +82,31 @@ class DistillSettings:
     """Terms of the distillation loss; all off is BiMaCoSR's loss, see `sinsr_distillation`."""
 
     teacher: Literal["deterministic", "ancestral"] = "deterministic"
-    """Sampler of the teacher's target."""
+    """Sampler of the teacher's target (officially `distill_ddpm` for the ancestral one)."""
 
-    learn_xT: bool = False
-    """Teach the student the way back, too: from the teacher's result to the noise (at t = 0)."""
+    learn_inverse: bool = False
+    """Teach the student the way back, too: from the teacher's result to the noise, told as place 0
+    (officially `learn_xT`)."""
 
-    finetune_use_gt: float = 0.0
-    """Weight of the term that inverts the true picture and asks for it back; 0 and above."""
+    truth_weight: float = 0.0
+    """Weight of the term that inverts the true picture and asks for it back, 0 and above
+    (officially `finetune_use_gt`)."""
 
-    xT_cov_loss: float = 0.0
-    """Weight of the covariance term on the inverted true picture; 0 and above; needs
-    `finetune_use_gt`."""
+    covariance_weight: float = 0.0
+    """Weight of the covariance term on the inverted true picture, 0 and above; needs
+    `truth_weight` (officially `xT_cov_loss`)."""
 
-    uncertainty_hyper: float = 0.0
-    """Where the student's answers to several noises differ by a range r, this times r (at most 1) is
-    the share of the teacher in the target, the rest is the true latent; 0 is off: all teacher."""
+    uncertainty: float = 0.0
+    """Where the student's answers to several noises have a range r, this times r, at most 1, is the
+    teacher's share in the target, and the rest the true latent's. 0 is off: all is the teacher's
+    (officially `uncertainty_hyper`)."""
 
-    uncertainty_num_aux: int = 2
-    """How many answers that takes, at least 2."""
+    uncertainty_answers: int = 2
+    """How many answers that takes, at least 2 (officially `uncertainty_num_aux`)."""
 
-    loss_in_image_space: bool = False
-    """Compare pictures, decoded with gradients, instead of latents."""
+    in_image_space: bool = False
+    """Compare pictures, decoded with gradients, instead of latents (officially
+    `loss_in_image_space`)."""
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -105,19 +114,19 @@ class DistillSettings:
             raise OptionError(
                 f"{name}.teacher is {self.teacher!r}; it must be 'deterministic' or 'ancestral'"
             )
-        for field in ("finetune_use_gt", "xT_cov_loss", "uncertainty_hyper"):
-            if getattr(self, field) < 0:
+        for field in ("truth_weight", "covariance_weight", "uncertainty"):
+            if not getattr(self, field) >= 0:
                 raise OptionError(
                     f"{name}.{field} is {getattr(self, field)}; it must be 0 or above"
                 )
-        if self.xT_cov_loss and not self.finetune_use_gt:
-            raise OptionError(f"{name}.xT_cov_loss needs finetune_use_gt, which is 0")
-        if self.uncertainty_num_aux < 2:
+        if self.covariance_weight and not self.truth_weight:
+            raise OptionError(f"{name}.covariance_weight needs truth_weight, which is 0")
+        if self.uncertainty_answers < 2:
             raise OptionError(
-                f"{name}.uncertainty_num_aux is {self.uncertainty_num_aux}; it must be at least 2"
+                f"{name}.uncertainty_answers is {self.uncertainty_answers}; it must be at least 2"
             )
 
 
 def sinsr_distillation() -> DistillSettings:
     """The terms of SinSR (arXiv:2311.14760)."""
-    return DistillSettings(learn_xT=True, finetune_use_gt=1.0)
+    return DistillSettings(learn_inverse=True, truth_weight=1.0)

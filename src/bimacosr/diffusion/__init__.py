@@ -1,0 +1,1 @@
+"""Residual-shifting diffusion: schedule, process, samplers, losses; the network is an argument."""

@@ -143,23 +143,23 @@ def distillation_loss(
     with torch.no_grad():
         taught = find_sampler(settings.teacher)(teacher, z_y, process, noise)
         target = taught
-        if settings.uncertainty_hyper:
+        if settings.uncertainty:
             target = uncertain_target(student, process, settings, taught, z_0, z_y, aux_noise)
         target = view(target)
     z_t = process.prior_sample(z_y, noise(process.last + 1))
     predicted = process.predict_z_0(student, z_t, z_y, last)
     terms, weights = {"mse": squared_error(target, view(predicted))}, {"mse": 1.0}
-    if settings.learn_xT:
+    if settings.learn_inverse:
         inverted = process.run_network(student, taught, last, at=0)
         terms["mse_xT"], weights["mse_xT"] = squared_error(z_t, inverted), 1.0
-    if settings.finetune_use_gt:
+    if settings.truth_weight:
         back, inverted = there_and_back(student, process, settings, z_0, z_y)
-        name = "mse_gt_rgb" if settings.loss_in_image_space else "mse_gt"
-        terms[name], weights[name] = squared_error(truth, view(back)), settings.finetune_use_gt
-        if settings.xT_cov_loss:
+        name = "mse_gt_rgb" if settings.in_image_space else "mse_gt"
+        terms[name], weights[name] = squared_error(truth, view(back)), settings.truth_weight
+        if settings.covariance_weight:
             variance = float(process.schedule.variance[-1])
             terms["mse_xT_cov"] = patch_covariance_loss(inverted - z_y, variance)
-            weights["mse_xT_cov"] = settings.xT_cov_loss
+            weights["mse_xT_cov"] = settings.covariance_weight
     total = torch.stack([weights[name] * term for name, term in terms.items()]).sum(dim=0)
     return Loss(total=total, terms=terms | {"loss": total}, z_t=z_t, z_0=predicted)
 
@@ -172,7 +172,7 @@ def there_and_back(
     The noise is told apart from the sample's gradient; it has its own only for the covariance term.
     """
     last = process.places(process.last, z_0)
-    with torch.set_grad_enabled(settings.xT_cov_loss > 0 and torch.is_grad_enabled()):
+    with torch.set_grad_enabled(settings.covariance_weight > 0 and torch.is_grad_enabled()):
         inverted = process.run_network(student, z_0, last, at=0)
     return process.predict_z_0(student, inverted.detach(), z_y, last), inverted
 
@@ -181,10 +181,10 @@ def compared_as(
     settings: DistillSettings, z_0: Tensor, image_pm1: Tensor | None, decode: Decode | None
 ) -> tuple[Decode, Tensor]:
     """How predictions are looked at, as latents or as pictures, and the truth in that view."""
-    if not settings.loss_in_image_space:
+    if not settings.in_image_space:
         return identity, z_0
     if image_pm1 is None or decode is None:
-        raise OptionError("loss_in_image_space needs the true pictures and the decoder")
+        raise OptionError("in_image_space needs the true pictures and the decoder")
     return decode, image_pm1
 
 
@@ -205,22 +205,22 @@ def uncertain_target(
     """The teacher's latent where the student wavers, the true one where it is sure.
 
     The student is asked at the end of the chain from the teacher's latent, with several noises. The
-    range of its answers, the largest of all channels, times `uncertainty_hyper` is the share of the
+    range of its answers, the largest of all channels, times `uncertainty` is the share of the
     teacher, at most 1.
 
     Source: the official code's outputs (no paper has it). They were made with two answers; for
     more, the range is our reading.
     """
     if aux_noise is None:
-        raise OptionError("uncertainty_hyper needs aux_noise, noise for the auxiliary predictions")
+        raise OptionError("uncertainty needs aux_noise, noise for the auxiliary predictions")
     last = process.places(process.last, z_y)
     answers = []
-    for i in range(settings.uncertainty_num_aux):
+    for i in range(settings.uncertainty_answers):
         z_t = process.q_sample(taught, z_y, last, aux_noise(i))
         answers.append(process.predict_z_0(student, z_t, z_y, last))
     stacked = torch.stack(answers)
     spread = (stacked.amax(dim=0) - stacked.amin(dim=0)).amax(dim=1, keepdim=True)
-    share = (settings.uncertainty_hyper * spread).clamp(max=1)
+    share = (settings.uncertainty * spread).clamp(max=1)
     return share * taught + (1 - share) * z_0
 
 

@@ -3,7 +3,7 @@
 The network is an argument (`Denoise`), with its condition, the low-quality picture, bound to it.
 
 Shapes: B batch, C channels, H height, W width of a latent (default BCHW). z_0 is the clean latent,
-z_y the latent of the enlarged low-quality picture, z_t the noisy one; t (B,) int64 are places in the
+z_y that of the enlarged low-quality picture, z_t the noisy one; t (B,) int64 are places in the
 chain, 0 to T-1. Coefficients are gathered as float64 for float64 latents, else as float32.
 
 Source: Yue et al. 2023, ResShift, arXiv:2307.12348, methodology; Wang et al. 2023, SinSR,

@@ -1,9 +1,9 @@
 """Samplers: plain functions from noise to a clean latent, and the way back.
 
-A sampler is called as `sampler(denoise, z_y, process, noise, on_step=None)`. Randomness enters only
-through `noise(t)`, which gives standard normal numbers of the shape of z_y: t = T (the length of the
-chain) is the noise of the start, t = T-1 .. 1 that of the step from t to t-1. `on_step(t, z)` is
-called after each step with the place it reached from (T-1 .. 0) and its result.
+A sampler is called as `sampler(denoise, z_y, process, noise, on_step=None)`. Randomness enters
+only through `noise(t)`, which gives standard normal numbers of the shape of z_y: t = T (the length
+of the chain) is the noise of the start, t = T-1 .. 1 that of the step from t to t-1. After each
+step, `on_step(t, z)` is told from which place t (T-1 .. 0) it went, and its result.
 
 Shapes: B batch, C channels, H height, W width of a latent (default BCHW).
 """

@@ -1,11 +1,11 @@
-"""The denoiser of the paper family: a UNet with Swin blocks, conditioned on the low-quality picture.
+"""The denoiser of the paper family: a UNet with Swin blocks that also sees the low-quality picture.
 
 Parameter names are those of the official checkpoints (`UNetModelSwin` of ResShift and SinSR,
 `UNetModelSwinQuant` of BiMaCoSR before its layers are replaced).
 
 Shapes: B batch, C channels, H height, W width of the latent (default BCHW).
 
-Source: Yue et al. 2023, ResShift, arXiv:2307.12348, section 3; Dhariwal and Nichol 2021,
+Source: Yue et al. 2023, ResShift, arXiv:2307.12348; Dhariwal and Nichol 2021,
 arXiv:2105.05233, for the UNet.
 """
 
@@ -45,7 +45,7 @@ class Level(NamedTuple):
     attention: bool
 
 
-class Stage(nn.Sequential):
+class Stage(nn.ModuleList):
     """Modules in a row; residual blocks among them also get the time embedding."""
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class UNetModelSwin(nn.Module):
         self.time_embed = nn.Sequential(
             nn.Linear(model_channels, emb), nn.SiLU(), nn.Linear(emb, emb)
         )
-        first = Stage(nn.Conv2d(in_channels, model_channels, 3, padding=1))
+        first = Stage([nn.Conv2d(in_channels, model_channels, 3, padding=1)])
         way_down, skips = stages_down(levels, model_channels, res, swin)
         self.input_blocks = nn.ModuleList([first, *way_down])
         self.middle_block = middle_stage(levels[-1], res, swin)
@@ -173,14 +173,14 @@ def stages_down(
     stages, skips = [], [channels]
     for level in levels:
         for i in range(level.res_blocks):
-            stage = Stage(res(channels, level.channels))
+            stage = Stage([res(channels, level.channels)])
             if level.attention and i == 0:
                 stage.append(swin(level.channels, resolution=level.resolution))
             channels = level.channels
             stages.append(stage)
             skips.append(channels)
         if level is not levels[-1]:
-            stages.append(Stage(Downsample(channels)))
+            stages.append(Stage([Downsample(channels)]))
             skips.append(channels)
     return stages, skips
 
@@ -189,9 +189,11 @@ def middle_stage(bottom: Level, res: MakeResBlock, swin: MakeSwin) -> Stage:
     """The stage at the bottom; it has attention whether or not its level has."""
     channels = bottom.channels
     return Stage(
-        res(channels, channels),
-        swin(channels, resolution=bottom.resolution),
-        res(channels, channels),
+        [
+            res(channels, channels),
+            swin(channels, resolution=bottom.resolution),
+            res(channels, channels),
+        ]
     )
 
 
@@ -207,7 +209,7 @@ def stages_up(
     remaining = list(skips)
     for level in reversed(levels):
         for i in range(level.res_blocks + 1):
-            stage = Stage(res(channels + remaining.pop(), level.channels))
+            stage = Stage([res(channels + remaining.pop(), level.channels)])
             channels = level.channels
             if level.attention and i == 0:
                 stage.append(swin(channels, resolution=level.resolution))

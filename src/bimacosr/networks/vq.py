@@ -11,6 +11,7 @@ Source: Esser et al. 2021, Taming Transformers (VQGAN), arXiv:2012.09841, sectio
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -89,8 +90,7 @@ class HalfDownsample(nn.Module):
 
 def level(widths: list[int], **resample: nn.Module) -> nn.Sequential:
     """Residual blocks from each width to the next, then `resample`, if any, under its name."""
-    pairs = zip(widths[:-1], widths[1:], strict=True)
-    blocks = nn.Sequential(*(ResnetBlock(cin, cout) for cin, cout in pairs))
+    blocks = nn.Sequential(*(ResnetBlock(cin, cout) for cin, cout in pairwise(widths)))
     return nn.Sequential(OrderedDict(block=blocks, **resample))
 
 
@@ -184,7 +184,7 @@ class Codebook(nn.Module):
         The squared distance is |z|^2 + |e|^2 - 2 z e; among equal ones the first code wins.
         """
         pixels_NC = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
-        indices = torch.cat([self.nearest(part) for part in pixels_NC.split(PIXELS_AT_ONCE)])
+        indices = torch.cat([self.nearest(part) for part in torch.split(pixels_NC, PIXELS_AT_ONCE)])
         indices = indices.reshape(z.shape[0], *z.shape[2:])
         codes = self.embedding(indices).permute(0, 3, 1, 2)
         return Quantized(z + (codes - z).detach(), indices)
