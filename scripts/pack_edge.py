@@ -38,7 +38,7 @@ def main() -> None:
         family="edge",
         network=shape,
         binarize_settings=BINARIZE,
-        diffusion={"kappa": 0.0, "sqrt_eta": 0.99},
+        diffusion={"kappa": 0.0, "predict_type": "residual"},
         license_name="Apache-2.0",
         extra={"training_steps": state["step"], **json.loads(args.facts)},
     )

@@ -10,12 +10,14 @@ import os
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bimacosr import noise
+from bimacosr.config.diffusion import DiffusionSettings
 from bimacosr.config.edge import EdgeSettings
-from bimacosr.errors import BackendError
+from bimacosr.diffusion.process import Process, enlarge, make_process
+from bimacosr.diffusion.samplers import one_step
+from bimacosr.errors import BackendError, ModelError, OptionError
 from bimacosr.networks.pixel_codec import PixelCodec
 from bimacosr.pack.format import PackedModel
 from bimacosr.pack.modules import rebuild_network
@@ -47,8 +49,7 @@ class TorchBackend:
         settings = EdgeSettings(**model.network)
         self.scale = settings.scale
         self.margin = settings.receptive_radius
-        self.kappa = float(model.diffusion["kappa"])
-        self.sqrt_eta = float(model.diffusion["sqrt_eta"])
+        self.process = _open_process(model)
         self.codec = PixelCodec(settings.scale)
 
     def start_worker(self) -> None:
@@ -60,23 +61,37 @@ class TorchBackend:
         """Enlarge a tile; see `bimacosr.upscale.Backend`."""
         photo = torch.from_numpy(np.ascontiguousarray(lq)).to(self.device)
         photo = photo.permute(2, 0, 1)[None] * 2 - 1
-        bicubic = F.interpolate(photo, scale_factor=self.scale, mode="bicubic", align_corners=False)
-        z_y = self.codec.encode(bicubic)
-        x_t = z_y + self._noise(z_y, row, column, seed)
-        t = torch.zeros(1, device=self.device)
-        z_0 = z_y - self.network(x_t, t, photo)
+        z_y = self.codec.encode(enlarge(photo, self.scale))
+
+        def denoise(z_scaled: Tensor, steps: Tensor) -> Tensor:
+            predicted: Tensor = self.network(z_scaled, steps, photo)
+            return predicted
+
+        def plane(step: int) -> Tensor:
+            return self._noise(z_y, row, column, seed, step)
+
+        z_0 = one_step(denoise, z_y, self.process, plane)
         picture = self.codec.decode(z_0)[0].permute(1, 2, 0) * 0.5 + 0.5
         result: Plane = picture.float().cpu().numpy()
         return result
 
-    def _noise(self, z_y: Tensor, row: int, column: int, seed: int) -> Tensor | float:
-        """``kappa sqrt(eta_T) noise`` of the pixels of this tile."""
-        if self.kappa == 0:
-            return 0.0
+    def _noise(self, z_y: Tensor, row: int, column: int, seed: int, step: int) -> Tensor:
+        """Standard normal numbers of the pixels of this tile; zeros where kappa is 0."""
+        if self.process.schedule.kappa == 0:
+            return torch.zeros_like(z_y)
         _, channels, height, width = z_y.shape
         rows, columns = range(row, row + height), range(column, column + width)
-        plane = torch.from_numpy(noise.normal(seed, rows, columns, channels))
-        return self.kappa * self.sqrt_eta * plane[None].to(z_y)
+        drawn = noise.normal(seed, rows, columns, channels, stream=step)
+        return torch.from_numpy(drawn)[None].to(z_y)
+
+
+def _open_process(model: PackedModel) -> Process:
+    try:
+        return make_process(DiffusionSettings(**model.diffusion))
+    except (TypeError, OptionError) as error:
+        raise ModelError(
+            f"the model {model.name!r} is damaged: its diffusion settings are wrong ({error})"
+        ) from error
 
 
 def _open_device(name: str) -> torch.device:

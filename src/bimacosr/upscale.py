@@ -159,14 +159,14 @@ def _check(lq: Plane, sr: Plane, scale: int) -> None:
         raise ResultError(
             "the network gave NaN for a part of the picture; the model or its device is faulty"
         )
+    spread = float(lq.std())
+    if spread > 0.02 and float(sr.std()) < 0.1 * spread:
+        raise ResultError(
+            "the network gave a flat result where the picture is not; the model is faulty"
+        )
     h, w = lq.shape[:2]
     reduced = sr.reshape(h, scale, w, scale, -1).mean((1, 3))
     if np.abs(reduced - lq).mean() > 0.25:
         raise ResultError(
             "the network gave a result that does not resemble the picture; the model is faulty"
-        )
-    spread = float(lq.std())
-    if spread > 0.02 and float(sr.std()) < 0.1 * spread:
-        raise ResultError(
-            "the network gave a flat result where the picture is not; the model is faulty"
         )

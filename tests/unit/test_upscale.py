@@ -181,7 +181,7 @@ class TestTiles:
     def test_each_is_shown_with_its_place_and_the_seed(self) -> None:
         backend, picture = Repeat(), Picture(pixels(50, 60))
         enlarge(picture, backend, UpscaleSettings(tile=16, threads=3, seed=77))
-        assert len(backend.asked) == 3 * 4
+        assert len(backend.asked) == 4 * 4
         for row, column, seed, lq in backend.asked:
             assert seed == 77
             h, w = lq.shape[:2]
@@ -192,10 +192,11 @@ class TestTiles:
         backend = Repeat()
         enlarge(Picture(pixels(16, 48)), backend, UpscaleSettings(tile=16, threads=1))
         around = FEATHER + backend.margin
+        size = 16 + 2 * around  # of all, also at the edges
         assert [(column, lq.shape[1]) for _, column, _, lq in backend.asked] == [
-            (0, 16 + around),
-            (16 - around, 16 + 2 * around),
-            (32 - around, 16 + around),
+            (0, size),
+            (16 - around, size),
+            (48 - size, size),
         ]
 
     def test_tile_size_does_not_change_a_picture_without_noise(self) -> None:
@@ -213,7 +214,7 @@ class TestTiles:
         enlarge(
             Picture(pixels(50, 60)), Repeat(), settings, progress=lambda *done: told.append(done)
         )
-        assert told == [(k, 12) for k in range(1, 13)]
+        assert told == [(k, 16) for k in range(1, 17)]
 
 
 def noisy(sr: np.ndarray, *, row: int, column: int, seed: int) -> np.ndarray:

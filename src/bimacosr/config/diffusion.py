@@ -21,7 +21,7 @@ class DiffusionSettings:
     """
 
     steps: int = 15
-    """Length T of the chain, at least 2."""
+    """Length T of the chain, 2 to 10000."""
 
     power: float = 0.3
     """Exponent p of the schedule, above 0: the smaller, the earlier the residual is shifted."""
@@ -33,7 +33,7 @@ class DiffusionSettings:
     """The last *sqrt(eta)* (the official name says eta), above the first one and at most 1."""
 
     kappa: float = 2.0
-    """Noise over shift: the variance at step t is kappa^2 eta_t; above 0."""
+    """Noise over shift: the variance at step t is kappa^2 eta_t; 0 is a chain without noise."""
 
     timestep_respacing: int | None = None
     """Sample with only this many of the steps, 2 to `steps`; None takes all."""
@@ -52,11 +52,13 @@ class DiffusionSettings:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        if self.steps < 2:
-            raise OptionError(f"{name}.steps is {self.steps}; it must be at least 2")
-        for field in ("power", "min_noise_level", "kappa"):
+        if not 2 <= self.steps <= 10_000:
+            raise OptionError(f"{name}.steps is {self.steps}; it must be from 2 to 10000")
+        for field in ("power", "min_noise_level"):
             if not getattr(self, field) > 0:
                 raise OptionError(f"{name}.{field} is {getattr(self, field)}; it must be above 0")
+        if not 0 <= self.kappa <= 1000:
+            raise OptionError(f"{name}.kappa is {self.kappa}; it must be 0 (no noise) to 1000")
         if not 0 < self.etas_end <= 1:
             raise OptionError(f"{name}.etas_end is {self.etas_end}; it must be in (0, 1]")
         n = self.timestep_respacing

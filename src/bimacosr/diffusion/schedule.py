@@ -119,7 +119,7 @@ def sqrt_eta_table(
 
     Source: ResShift, "noise schedule".
     """
-    first = min(min_noise_level / kappa, min_noise_level, math.sqrt(0.001))
+    first = min(min_noise_level / max(kappa, 1.0), math.sqrt(0.001))  # a chain without noise too
     if etas_end <= first:
         raise OptionError(
             f"etas_end is {etas_end}; it must be above the first sqrt(eta), which is {first:.4g}"

@@ -60,7 +60,7 @@ class PackedModel:
     """Method and branches, the fields of `BinarizeSettings` that the run needs."""
 
     diffusion: dict[str, Any]
-    """Noise of the one step: `kappa` and `sqrt_eta`."""
+    """Chain that the model was trained on: fields of `DiffusionSettings`."""
 
     license: str
     """Licence of the weights, as an SPDX identifier."""
@@ -178,13 +178,6 @@ def _check_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, A
     ]
     if wrong:
         raise ModelError(f"{path} is damaged: its header lacks {', '.join(wrong)}")
-    for key in ("kappa", "sqrt_eta"):
-        value = header["diffusion"].get(key)
-        if not isinstance(value, int | float) or not 0 <= value <= _MAX_NOISE:
-            raise ModelError(
-                f"{path} is damaged: diffusion.{key} in its header is no number from 0 to "
-                f"{_MAX_NOISE:g}"
-            )
     checked: dict[str, Any] = header
     return checked
 

@@ -64,9 +64,9 @@ class TestRespacing:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 1}, "steps is 1; it must be at least 2"),
+        ({"steps": 1}, "steps is 1; it must be from 2 to 10000"),
         ({"power": 0.0}, r"power is 0\.0; it must be above 0"),
-        ({"kappa": float("nan")}, "kappa is nan; it must be above 0"),
+        ({"kappa": float("nan")}, r"kappa is nan; it must be 0 \(no noise\) to 1000"),
         ({"min_noise_level": -1.0}, r"min_noise_level is -1\.0; it must be above 0"),
         ({"etas_end": 1.5}, r"etas_end is 1\.5; it must be in \(0, 1\]"),
         ({"etas_end": 1.0, "predict_type": "epsilon"}, "etas_end is 1; a network that predicts"),

@@ -40,7 +40,7 @@ def packed(student: nn.Module) -> PackedModel:
         family="edge",
         network=dict(NETWORK),
         binarize_settings=SETTINGS,
-        diffusion={"kappa": 0.0, "sqrt_eta": 0.99},
+        diffusion={"kappa": 0.0, "predict_type": "residual"},
         license_name="Apache-2.0",
         extra={"steps": 7},
     )

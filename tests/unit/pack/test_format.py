@@ -267,10 +267,3 @@ class TestHeader:
         path = rewrite(lambda entry: entry.pop(key) and None)
         with pytest.raises(ModelError, match=f"its header lacks {key}$"):
             read_packed(path)
-
-    @pytest.mark.parametrize("key", ["kappa", "sqrt_eta"])
-    @pytest.mark.parametrize("value", [None, "2", float("nan"), float("inf"), -0.1, 1001, 10**400])
-    def test_noise_that_is_no_number(self, rewrite: Any, key: str, value: object) -> None:
-        path = rewrite(lambda entry: entry["diffusion"].update({key: value}))
-        with pytest.raises(ModelError, match=rf"diffusion\.{key} in its header is no number"):
-            read_packed(path)

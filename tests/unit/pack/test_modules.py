@@ -72,7 +72,7 @@ def pack_again(network: nn.Module) -> PackedModel:
         family="edge",
         network=dict(NETWORK),
         binarize_settings=SETTINGS,
-        diffusion={"kappa": 0.0, "sqrt_eta": 0.99},
+        diffusion={"kappa": 0.0, "predict_type": "residual"},
         license_name="Apache-2.0",
         extra={"steps": 7},
     )
@@ -137,7 +137,7 @@ def test_models_without_branches(branches: tuple[bool, bool]) -> None:
         family="edge",
         network=NETWORK,
         binarize_settings=settings,
-        diffusion={"kappa": 0.0, "sqrt_eta": 0.99},
+        diffusion={"kappa": 0.0, "predict_type": "residual"},
         license_name="Apache-2.0",
     )
     assert any(".lora." in name for name in model.tensors) == low_rank
@@ -293,7 +293,7 @@ def test_default_settings_round_trip_through_json(tmp_path: Path) -> None:
         family="edge",
         network={"channels": 16, "blocks": 1, "scale": 2},
         binarize_settings=settings,
-        diffusion={"kappa": 2.0, "sqrt_eta": 0.99},
+        diffusion={"kappa": 2.0, "predict_type": "residual"},
         license_name="CC0-1.0",
     )
     write_packed(tmp_path / "tiny", model)
