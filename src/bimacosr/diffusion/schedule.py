@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bimacosr.config.diffusion import DiffusionSettings
 from bimacosr.errors import OptionError
 
-__all__ = ["Schedule", "make_schedule", "respaced_steps", "sqrt_eta_table"]
+__all__ = ["Schedule", "Table", "make_schedule", "respaced_steps", "sqrt_eta_table"]
 
 Table = NDArray[np.float64]
 
