@@ -1,6 +1,6 @@
 """Draw the picture of the README: part of the sample photo, bicubic and by the default model.
 
-    python scripts/before_after.py docs/images/before-after.png
+python scripts/before_after.py docs/images/before-after.png
 """
 
 from __future__ import annotations

@@ -25,6 +25,12 @@ def main() -> None:
     parser.add_argument("state", type=Path, help="state.pt of the run, in a 1-bit phase")
     parser.add_argument("out", type=Path, help="packed file to write")
     parser.add_argument("--name", default="edge-x4")
+    parser.add_argument(
+        "--residual-gain",
+        type=float,
+        default=1.0,
+        help="factor on what the network adds to the bicubic picture; below 1 is gentler",
+    )
     parser.add_argument("--facts", default="{}", help="JSON object shown by `bimacosr info`")
     args = parser.parse_args()
     state = torch.load(args.state, weights_only=True)
@@ -32,6 +38,9 @@ def main() -> None:
     shape = {name: getattr(settings, name) for name in ("channels", "blocks", "scale")}
     student = binarize(EdgeNet(**shape), BINARIZE)
     student.load_state_dict(state["average"])
+    with torch.no_grad():
+        for parameter in student.last.parameters():
+            parameter.mul_(args.residual_gain)
     model = pack_network(
         student,
         name=args.name,
@@ -40,7 +49,11 @@ def main() -> None:
         binarize_settings=BINARIZE,
         diffusion={"kappa": 0.0, "predict_type": "residual"},
         license_name="Apache-2.0",
-        extra={"training_steps": state["step"], **json.loads(args.facts)},
+        extra={
+            "training_steps": state["step"],
+            "residual_gain": args.residual_gain,
+            **json.loads(args.facts),
+        },
     )
     write_packed(args.out, model)
     print(f"{args.out}: {args.out.stat().st_size} bytes, step {state['step']}")

@@ -97,7 +97,7 @@ def _open_process(model: PackedModel) -> Process:
 def _open_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BackendError(

@@ -20,7 +20,7 @@ from bimacosr.config.upscale import UpscaleSettings
 from bimacosr.errors import BackendError, OptionError, ReadError
 from bimacosr.io.memory import from_array, from_pillow
 from bimacosr.io.picture import Picture, read_picture
-from bimacosr.io.writer import write_picture
+from bimacosr.io.writer import check_target, write_picture
 from bimacosr.models.catalogue import DEFAULT_MODEL, find_model
 from bimacosr.pack.format import PackedModel, read_packed
 from bimacosr.upscale import Backend, Progress, enlarge
@@ -72,10 +72,11 @@ class SuperResolver:
         """Enlarge a picture; the result is of the same kind.
 
         Args:
-            picture: A Pillow image; a numpy array (H x W, or H x W x 1 to 4, uint8, uint16, or
-                floats in [0, 1]); or the path of a file.
+            picture: A Pillow image, as its pixels lie (EXIF orientation is applied to files only);
+                a numpy array (H x W, or H x W x 1 to 4, uint8, uint16, or floats in [0, 1]); or
+                the path of a file.
             out: For a path, where to write; without it, beside the input as `NAME_x4.EXT`. An
-                existing file is replaced.
+                existing file is replaced, but never the input.
             progress: Called with the number of tiles done and their total.
             **options: Fields of `UpscaleSettings` for this call: seed, tile, threads, scale,
                 width, height.
@@ -88,11 +89,7 @@ class SuperResolver:
         """
         settings = _changed(self.settings, options)
         if isinstance(picture, str | os.PathLike):
-            source = Path(picture)
-            target = Path(out) if out is not None else beside(source, settings, self.scale)
-            large = self.enlarge(read_picture(source, PictureLimits()), settings, progress)
-            write_picture(target, large, settings=OutputSettings())
-            return target
+            return self._enlarge_file(Path(picture), out, settings, progress)
         if out is not None:
             raise OptionError("out is only for a path; the result of an image or array is returned")
         back: Callable[[Picture], Any]
@@ -106,6 +103,22 @@ class SuperResolver:
                 "the path of a file"
             )
         return back(self.enlarge(small, settings, progress))
+
+    def _enlarge_file(
+        self,
+        source: Path,
+        out: str | Path | None,
+        settings: UpscaleSettings,
+        progress: Progress | None,
+    ) -> Path:
+        picture = read_picture(source, PictureLimits())
+        target = Path(out) if out is not None else beside(source, settings, self.scale)
+        if os.path.realpath(target) == os.path.realpath(source):
+            raise OptionError(f"the result of {source} would replace it; give another name as out")
+        height, width = picture.pixels.shape[:2]
+        check_target(target, settings.target_size(height, width, self.scale), OutputSettings())
+        write_picture(target, self.enlarge(picture, settings, progress), settings=OutputSettings())
+        return target
 
     def enlarge(
         self,

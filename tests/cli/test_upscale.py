@@ -146,6 +146,47 @@ def test_two_pictures_never_share_a_result(run: Run, folder: Path) -> None:
     assert (folder / "out" / "a.png").exists()
 
 
+def test_a_result_of_another_input_is_not_enlarged_again(run: Run, folder: Path) -> None:
+    photo(folder / "a.png")
+    assert run("upscale", "*.png").exit_code == 0
+    again = run("upscale", "*.png", "--skip-existing")
+    assert "a_x4.png is where the result of a.png goes" in again.stderr
+    assert "a_x4.png exists, skipped" in again.stdout
+    assert sorted(p.name for p in folder.iterdir()) == ["a.png", "a_x4.png"]
+
+
+def test_the_output_folder_is_not_matched_by_a_pattern(run: Run, folder: Path) -> None:
+    photo(folder / "in" / "a.png")
+    for _ in range(2):
+        assert run("upscale", "in/*", "-o", "in/large", "--skip-existing").exit_code == 0
+    assert [p.name for p in (folder / "in" / "large").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-o", "out.gif"), "out.gif does not name a picture format that can be written"),
+        (("-o", "out.jpg", "--format", "png"), "contradict each other"),
+    ],
+)
+def test_an_output_file_of_another_format_is_refused(
+    run: Run, folder: Path, options: tuple[str, ...], words: str
+) -> None:
+    photo(folder / "a.png")
+    result = run("upscale", "a.png", *options)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert [p.name for p in folder.iterdir()] == ["a.png"]
+
+
+def test_an_empty_input_is_not_the_current_folder(run: Run, folder: Path) -> None:
+    photo(folder / "a.png")
+    result = run("upscale", "", "-o", "out")
+    assert result.exit_code == 1
+    assert "an input is empty" in result.stderr
+    assert not (folder / "out").exists()
+
+
 def test_several_pictures_into_one_file_are_refused(run: Run, folder: Path) -> None:
     photo(folder / "a.png")
     photo(folder / "b.png")
@@ -160,6 +201,12 @@ def test_dry_run_writes_nothing(run: Run, folder: Path) -> None:
     assert result.exit_code == 0
     assert "would write a.png -> out/a.png" in result.stdout
     assert not (folder / "out").exists()
+
+
+def test_dry_run_names_what_is_missing(run: Run, folder: Path) -> None:
+    result = run("upscale", "nowhere.png", "--dry-run")
+    assert result.exit_code == 1
+    assert "nowhere.png does not exist" in result.stderr
 
 
 # ---------------------------------------------------------------- bad input
@@ -225,6 +272,60 @@ def test_a_missing_path(run: Run) -> None:
     assert result.exit_code == 1
     assert "nowhere.png" in result.stderr
     assert "no picture matches none-*.jpg" in result.stderr
+
+
+def test_links_that_lead_nowhere_and_names_that_are_too_long(run: Run, folder: Path) -> None:
+    photo(folder / "in" / "good.png")
+    (folder / "in" / "self.png").symlink_to("self.png")
+    (folder / "in" / "again").symlink_to(".")
+    long = "z" * 300 + ".png"
+    result = run("upscale", "in", long, "-o", "out")
+    assert result.exit_code == 1
+    assert "self.png is a link that leads to itself" in result.stderr
+    assert f"{long} has too long a name" in result.stderr
+    assert [p.name for p in (folder / "out").iterdir()] == ["good.png"]
+    photo(folder / f"{'n' * 250}.png")
+    beside = run("upscale", f"{'n' * 250}.png")
+    assert "has too long a name for this system; shorten it" in beside.stderr
+
+
+def test_a_folder_that_cannot_be_listed_is_reported(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(folder / "in" / "a.png")
+    photo(folder / "in" / "secret" / "b.png")
+    list_folder = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = run("upscale", "in", "-o", "out")
+    assert result.exit_code == 1
+    assert "in/secret cannot be listed (Permission denied)" in result.stderr
+    assert (folder / "out" / "a.png").exists()
+
+
+def test_names_are_shown_without_what_a_terminal_obeys(run: Run, folder: Path) -> None:
+    photo(folder / "a\x1b[31m.png")
+    result = run("upscale", "a\x1b[31m.png", "b\x1b[31m*.png", "-o", "out")
+    assert "a?[31m.png -> out/a?[31m.png" in result.stdout
+    assert "\x1b" not in result.output
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_failure(folder: Path) -> None:
+    photo(folder / "\u00e4.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "bimacosr", "upscale", "\u00e4.png"],
+        cwd=folder,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\xe4.png" in done.stdout
 
 
 def test_an_unwritable_folder(run: Run, folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import bimacosr
-from bimacosr.errors import BackendError, ModelError, OptionError, ReadError
+from bimacosr.errors import BackendError, ModelError, OptionError, ReadError, WriteError
 
 RNG = np.random.default_rng(0)
 
@@ -60,6 +60,29 @@ def test_a_path_gives_the_path_that_was_written(
         assert large.size == (32, 32)
 
 
+@pytest.mark.parametrize("out", ["a.png", "link.png"])
+def test_the_input_is_never_replaced(
+    resolver: bimacosr.SuperResolver, tmp_path: Path, out: str
+) -> None:
+    Image.new("RGB", (8, 8), "green").save(tmp_path / "a.png")
+    (tmp_path / "link.png").symlink_to("a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(OptionError, match="would replace it"):
+        resolver(tmp_path / "a.png", out=tmp_path / out)
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_a_result_that_cannot_be_written_is_not_computed(
+    resolver: bimacosr.SuperResolver, tmp_path: Path
+) -> None:
+    Image.new("RGB", (5000, 1), "green").save(tmp_path / "a.png")
+    seen: list[int] = []
+    for out, error in {"a.gif": OptionError, "a.webp": WriteError}.items():
+        with pytest.raises(error):
+            resolver(tmp_path / "a.png", out=tmp_path / out, progress=lambda n, _: seen.append(n))
+    assert seen == []
+
+
 def test_array_image_and_file_give_the_same_pixels(
     resolver: bimacosr.SuperResolver, tmp_path: Path
 ) -> None:
@@ -104,6 +127,39 @@ def test_what_is_no_picture_is_refused(
 ) -> None:
     with pytest.raises(ReadError, match=words):
         resolver(bad)  # type: ignore[call-overload]
+
+
+def test_damaged_files_are_refused(resolver: bimacosr.SuperResolver, tmp_path: Path) -> None:
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-2000])
+    with (
+        Image.open(tmp_path / "a.jpg") as image,
+        pytest.raises(ReadError, match="cannot be decoded"),
+    ):
+        resolver(image)
+    with pytest.raises(ReadError):
+        resolver("")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tile": "64"}, "tile is '64'; it must be a whole number"),
+        ({"seed": 1.5}, "seed is 1.5; it must be a whole number"),
+        ({"threads": None}, "threads is None; it must be a whole number"),
+        ({"width": 3.5}, "width is 3.5; it must be a whole number"),
+        ({"scale": "2"}, "scale is '2'; it must be a number"),
+        ({"scale": True}, "scale is True; it must be a number"),
+    ],
+)
+def test_options_of_a_wrong_type(options: dict[str, object], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        bimacosr.load(**options)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_options(resolver: bimacosr.SuperResolver) -> None:
+    small = np.zeros((4, 4), np.uint8)
+    assert resolver(small, tile=np.int64(64), scale=np.float32(2)).shape == (8, 8)
 
 
 def test_wrong_names_are_refused(resolver: bimacosr.SuperResolver, tmp_path: Path) -> None:

@@ -201,9 +201,7 @@ def test_two_tiles_are_mixed_by_their_weights() -> None:
     np.testing.assert_allclose(result[0, :, 0], [0, 0, 0, *rise, 1, 1, 1], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("width", "cores"), [(25, [8, 8, 9]), (15, [7, 8]), (10, [10])]
-)
+@pytest.mark.parametrize(("width", "cores"), [(25, [8, 8, 9]), (15, [7, 8]), (10, [10])])
 def test_the_cores_share_a_side_evenly(width: int, cores: list[int]) -> None:
     row = plan(1, width, tile=10, margin=0, feather=2)[0]
     found = [len(t.columns.write) - t.columns.ramp_in // 2 - t.columns.ramp_out // 2 for t in row]

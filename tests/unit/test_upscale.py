@@ -321,6 +321,11 @@ class TestBadResults:
         large = enlarge(picture, Repeat(), UpscaleSettings(tile=16, threads=1))
         assert (large.pixels == level).all()
 
+    def test_fine_dots_may_melt_into_the_grey_they_mean(self) -> None:
+        dots = (np.indices((32, 32)).sum(0) % 2 * 255).astype(np.uint8)[..., None]
+        melted = Repeat(change=lambda sr, **_: 0.5 + 0.2 * (sr - 0.5))
+        enlarge(Picture(dots), melted, UpscaleSettings())
+
     def test_a_usual_result_passes(self) -> None:
         backend = Repeat(change=lambda sr, **_: np.clip(sr * 0.8 + 0.15, 0, 1))
         enlarge(Picture(pixels(40, 40)), backend, UpscaleSettings(threads=1))
@@ -350,7 +355,7 @@ class TestBadResults:
             raise MemoryError
 
         picture = Picture(pixels(5, 9))
-        message = "the result of 36x20 pixels does not fit in memory; cut the picture into parts"
+        message = "the result of 36x20 pixels does not fit in memory; ask for a smaller"
         monkeypatch.setattr("bimacosr.upscale.np.empty", refuse)
         with pytest.raises(LimitError, match=message):
             enlarge(picture, Repeat(), UpscaleSettings(threads=1))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
+
 import click
 
 from bimacosr import __version__
@@ -18,6 +21,9 @@ def main() -> None:
 
     Start with:  bimacosr upscale photo.jpg
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name that the terminal cannot show is no failure
+            stream.reconfigure(errors="backslashreplace")
 
 
 main.add_command(upscale)

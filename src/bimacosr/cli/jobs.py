@@ -13,7 +13,9 @@ from bimacosr.errors import OptionError, ReadError
 from bimacosr.io.formats import format_for, is_picture_name
 from bimacosr.resolver import beside
 
-__all__ = ["Job", "Source", "find_sources", "plan_jobs"]
+__all__ = ["Job", "Source", "find_sources", "is_there", "plan_jobs"]
+
+_NOT_WRITTEN = (".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".psd", ".svg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,15 @@ def find_sources(inputs: tuple[str, ...], output: Path | None) -> Iterator[Sourc
     Yields:
         Each picture once, in order of input and then of name; an error for what is not there.
     """
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for text in inputs:
         found = False
         for source in _expand(text, output):
             found = True
-            resolved = source.path.resolve()
+            if isinstance(source, ReadError):
+                yield source
+                continue
+            resolved = _real(source.path)
             if resolved not in seen:
                 seen.add(resolved)
                 yield source
@@ -78,30 +83,40 @@ def plan_jobs(
         scale: Enlargement of the model.
 
     Yields:
-        A job for each picture, or an error where two results would meet in one file or a result
-        would replace its own input.
+        A job for each picture, or an error where two results would meet in one file, a result
+        would replace its own input, or a picture is itself the result of another.
 
     Raises:
-        OptionError: `output` names a file, but there are several pictures.
+        OptionError: `output` names a file, but there are several pictures or it cannot be one.
     """
-    to_file = output is not None and not output.is_dir() and is_picture_name(output)
+    to_file = output is not None and _is_output_file(output, format_name)
     if to_file and len(sources) > 1:
         raise OptionError(
             f"-o {output} is one file, but there are {len(sources)} pictures; give a folder"
         )
-    taken: dict[Path, Path] = {}
+    targets = []
     for source in sources:
         target = output if to_file else _target(source, output, format_name, settings, scale)
         assert target is not None
-        key = target.resolve()
-        if key == source.path.resolve():
+        targets.append(target)
+    results = {_real(target): s.path for s, target in zip(sources, targets, strict=True)}
+    taken: dict[str, Path] = {}
+    for source, target in zip(sources, targets, strict=True):
+        key, own = _real(target), _real(source.path)
+        if key == own:
             yield OptionError(
                 f"the result of {source.path} would replace it; give another folder with -o"
             )
+        elif own in results:
+            yield OptionError(
+                f"{source.path} is where the result of {results[own]} goes, so it is not enlarged "
+                "itself; give another folder with -o"
+            )
         elif key in taken:
+            way = "enlarge it into another folder" if format_name is None else "leave out --format"
             yield OptionError(
                 f"the results of {taken[key]} and {source.path} would both be {target}; "
-                "rename one of them or give --format"
+                f"rename one of them or {way}"
             )
         else:
             taken[key] = source.path
@@ -130,37 +145,88 @@ def _target(
     return target.with_suffix(format_for(format_name).extensions[0])
 
 
-def _expand(text: str, output: Path | None) -> Iterator[Source]:
+def is_there(path: Path) -> bool:
+    """Whether something lies at `path`; what may not be looked at is reported when it is used."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _real(path: Path) -> str:
+    """Where `path` leads to; unlike `Path.resolve`, a link to itself does not raise."""
+    return os.path.realpath(path)
+
+
+def _is_output_file(output: Path, format_name: str | None) -> bool:
+    """Whether -o names a file rather than a folder.
+
+    Raises:
+        OptionError: it names a picture of a format that is not written, or of another than
+            --format.
+    """
+    if _is_folder(output):
+        return False
+    if output.suffix.lower() in _NOT_WRITTEN:
+        format_for(output)
+    if not is_picture_name(output):
+        return False
+    if format_name is not None and format_for(output) is not format_for(format_name):
+        raise OptionError(
+            f"-o {output} and --format {format_name} contradict each other; leave out --format"
+        )
+    return True
+
+
+def _expand(text: str, output: Path | None) -> Iterator[Source | ReadError]:
     path = Path(text)
-    if path.is_dir():
-        for file in _pictures_below(path, output):
-            yield Source(file, path)
-    elif path.exists() or not glob.has_magic(text):
+    if not text:  # an unset variable of the shell is not the current folder
+        return
+    if _is_folder(path):
+        yield from _sources_below(path, output)
+    elif is_there(path) or not glob.has_magic(text):
         yield Source(path, None)  # a missing file is reported when it is read
     else:
         for name in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207 (absolute patterns too)
             match = Path(name)
-            if match.is_dir():
-                yield from (Source(file, match) for file in _pictures_below(match, output))
+            if _is_folder(match):
+                if output is not None and _real(match) == _real(output):
+                    continue
+                yield from _sources_below(match, output)
             elif is_picture_name(match):
                 yield Source(match, None)
 
 
-def _pictures_below(folder: Path, output: Path | None) -> Iterator[Path]:
-    skip = None if output is None else output.resolve()
-    if skip == folder.resolve():
+def _sources_below(folder: Path, output: Path | None) -> Iterator[Source | ReadError]:
+    skip = None if output is None else _real(output)
+    if skip == _real(folder):
         skip = None
-    for place, folders, names in os.walk(folder):
+    unlisted: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=unlisted.append):
         here = Path(place)
         folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and (here / name).resolve() != skip
+            name for name in folders if not name.startswith(".") and _real(here / name) != skip
         )
         for name in sorted(names):
             if not name.startswith(".") and is_picture_name(name):
-                yield here / name
+                yield Source(here / name, folder)
+    for error in unlisted:
+        yield ReadError(
+            f"the folder {error.filename} cannot be listed ({error.strerror}); change its "
+            "permissions or leave it out"
+        )
 
 
 def _nothing(text: str) -> ReadError:
-    if Path(text).is_dir():
+    if not text:
+        return ReadError("an input is empty; give a file, a folder or a pattern")
+    if _is_folder(Path(text)):
         return ReadError(f"the folder {text} holds no pictures (PNG, JPEG, WebP, TIFF, BMP)")
     return ReadError(f"no picture matches {text}; check the path")

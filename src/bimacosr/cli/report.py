@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bimacosr.io.failures import shown
 from bimacosr.upscale import Progress as TileProgress
 
 __all__ = ["Report"]
@@ -51,6 +52,7 @@ class Report:
         )
         hidden = self.quiet or not self._err.is_terminal or pictures == 0
         with Progress(*columns, console=self._err, disable=hidden, transient=True) as bar:
+            self._pictures_done = 0  # what failed before is not among these pictures
             self._bar, self._task = bar, bar.add_task("starting", total=max(1, pictures))
             try:
                 yield
@@ -63,7 +65,7 @@ class Report:
         def moved(done: int, total: int) -> None:
             if self._bar is not None and self._task is not None:
                 at = self._pictures_done + done / total
-                self._bar.update(self._task, completed=at, description=source.name)
+                self._bar.update(self._task, completed=at, description=shown(source.name))
 
         return moved
 
@@ -85,7 +87,7 @@ class Report:
         """Something could not be done."""
         self.failures += 1
         self._pictures_done += 1
-        self._err.print(Text.assemble(("error: ", "bold red"), message))
+        self._err.print(Text.assemble(("error: ", "bold red"), shown(message)))
 
     def interrupted(self) -> None:
         """The user stopped the batch."""
@@ -100,4 +102,4 @@ class Report:
     def _finish_one(self, line: str) -> None:
         self._pictures_done += 1
         if not self.quiet:
-            self._out.print(Text(line))
+            self._out.print(Text(shown(line)))

@@ -16,7 +16,7 @@ import click
 from bimacosr.cli.report import Report
 from bimacosr.config.picture import OutputSettings, PictureLimits
 from bimacosr.config.upscale import UpscaleSettings
-from bimacosr.errors import BimacosrError, LimitError
+from bimacosr.errors import BimacosrError
 from bimacosr.models.catalogue import DEFAULT_MODEL
 
 __all__ = ["upscale"]
@@ -158,24 +158,30 @@ def run(request: Request, report: Report) -> None:
 
 def _do(job, resolver, request: Request, report: Report) -> None:  # type: ignore[no-untyped-def]
     """One picture from file to file."""
+    from bimacosr.cli.jobs import is_there
     from bimacosr.errors import WriteError
+    from bimacosr.io.failures import reading
     from bimacosr.io.picture import read_picture
-    from bimacosr.io.writer import write_picture
+    from bimacosr.io.writer import check_target, write_picture
 
-    if job.target.exists() and request.existing != "overwrite":
+    if is_there(job.target) and request.existing != "overwrite":
         if request.existing == "skip":
             report.skipped(job.source, job.target)
             return
         raise WriteError(f"{job.target} exists; use --overwrite or --skip-existing")
     if request.dry_run:
+        with reading(job.source):
+            job.source.stat()
         report.planned(job.source, job.target)
         return
     began = time.monotonic()
     picture = read_picture(job.source, request.limits)
+    height, width = picture.pixels.shape[:2]
+    size = request.settings.target_size(height, width, resolver.scale)
+    check_target(job.target, size, request.written)
     large = resolver.enlarge(picture, request.settings, report.tiles_of(job.source))
     write_picture(job.target, large, settings=request.written)
-    height, width = large.pixels.shape[:2]
-    report.written(job.source, job.target, (width, height), time.monotonic() - began)
+    report.written(job.source, job.target, size[::-1], time.monotonic() - began)
 
 
 @contextmanager
@@ -187,7 +193,7 @@ def _reporting(source: Path, report: Report) -> Iterator[None]:
         message = str(error)
         report.failed(message if str(source) in message else f"{source}: {message}")
     except MemoryError:
-        report.failed(str(LimitError(f"{source} does not fit in memory; choose a smaller --tile")))
+        report.failed(f"{source} does not fit in memory; close other programs or cut it into parts")
     except Exception as error:  # a defect of ours must not stop the others
         report.failed(
             f"{source}: internal error ({type(error).__name__}: {error}); please report it with "

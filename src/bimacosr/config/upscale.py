@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from bimacosr.errors import OptionError
 
@@ -33,6 +34,13 @@ class UpscaleSettings:
     """Height of the result in pixels; alone, the width follows."""
 
     def __post_init__(self) -> None:
+        for name in ("seed", "tile", "threads", "width", "height"):
+            value = getattr(self, name)
+            optional = name in ("width", "height") and value is None
+            if not optional and (isinstance(value, bool) or not isinstance(value, Integral)):
+                raise OptionError(f"{name} is {value!r}; it must be a whole number")
+        if isinstance(self.scale, bool) or not isinstance(self.scale, Real | None):
+            raise OptionError(f"scale is {self.scale!r}; it must be a number")
         if not 0 <= self.seed < 2**64:
             raise OptionError(f"seed is {self.seed}; it must be from 0 to 2^64 - 1")
         if not 16 <= self.tile <= 4096:

@@ -46,8 +46,8 @@ class KindError(ValueError):
     """
 
 
-def shown(path: Path) -> str:
-    """Give a path as text that is safe to print: what a terminal would obey becomes '?'."""
+def shown(path: str | Path) -> str:
+    """Give a path, or a line with one, as text safe to print: what a terminal obeys becomes '?'."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(path))
 
 

@@ -43,8 +43,12 @@ def from_pillow(image: Image.Image) -> tuple[Picture, Callable[[Picture], Image.
     as grey and RGB.
 
     Raises:
-        ReadError: the mode is none that a photograph has.
+        ReadError: the mode is none that a photograph has, or its file is damaged.
     """
+    try:
+        image.load()
+    except OSError as error:
+        raise ReadError(f"the image cannot be decoded ({error}); get its file again") from error
     mode = _PILLOW_MODES.get(image.mode)
     if mode is None:
         raise ReadError(

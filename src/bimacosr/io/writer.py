@@ -12,7 +12,7 @@ from bimacosr.io.fit import fitted
 from bimacosr.io.formats import PictureFormat, format_for
 from bimacosr.io.picture import Picture
 
-__all__ = ["write_picture"]
+__all__ = ["check_target", "write_picture"]
 
 
 def write_picture(path: str | Path, picture: Picture, *, settings: OutputSettings) -> None:
@@ -32,9 +32,8 @@ def write_picture(path: str | Path, picture: Picture, *, settings: OutputSetting
         WriteError: the picture is too large for the format, or the file cannot be written.
     """
     path = Path(path)
-    form = format_for(settings.format if settings.format is not None else path)
     height, width = picture.pixels.shape[:2]
-    _check_side(path, form, width, height)
+    form = check_target(path, (height, width), settings)
     metadata = picture.metadata
     metadata = metadata.stripped() if settings.strip_metadata else metadata.for_size(width, height)
     pixels, alpha, metadata = fitted(form, picture.pixels, picture.alpha, metadata)
@@ -42,9 +41,23 @@ def write_picture(path: str | Path, picture: Picture, *, settings: OutputSetting
         form.write(file, pixels, alpha, metadata, settings)
 
 
-def _check_side(path: Path, form: PictureFormat, width: int, height: int) -> None:
+def check_target(path: Path, size: tuple[int, int], settings: OutputSettings) -> PictureFormat:
+    """Find the format of a result, before the work of making one that it could not hold.
+
+    Args:
+        path: Where the result will go.
+        size: Its height and width.
+        settings: Format, else by the extension of `path`.
+
+    Raises:
+        OptionError: neither the settings nor the path name a format.
+        WriteError: the format does not hold so many pixels a side.
+    """
+    form = format_for(settings.format if settings.format is not None else path)
+    height, width = size
     if max(width, height) > form.max_side:
         raise WriteError(
             f"{shown(path)} would be {width}x{height} px, and {form.name} holds {form.max_side} px "
             "a side at most; choose PNG or TIFF"
         )
+    return form

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from bimacosr.errors import ModelError
+from bimacosr.io.atomic import atomic_file
 
 __all__ = [
     "SCHEMA",
@@ -103,7 +104,11 @@ def unpack_signs(words: npt.NDArray[np.uint64], c_in: int) -> npt.NDArray[np.flo
 
 
 def write_packed(path: Path, model: PackedModel) -> None:
-    """Write `model` to `path`, atomically."""
+    """Write `model` to `path`, whole or not at all.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
     header = {
         "schema": SCHEMA,
         "name": model.name,
@@ -116,9 +121,8 @@ def write_packed(path: Path, model: PackedModel) -> None:
         "sha256": _digest(model.tensors),
     }
     tensors = {name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())}
-    partial = path.with_name(f".{path.name}.part")
-    save_file(tensors, partial, metadata={_ENTRY: json.dumps(header, sort_keys=True)})
-    partial.replace(path)
+    with atomic_file(path) as file:
+        file.write(save(tensors, metadata={_ENTRY: json.dumps(header, sort_keys=True)}))
 
 
 def read_packed(path: Path) -> PackedModel:

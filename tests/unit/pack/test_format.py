@@ -104,6 +104,11 @@ class TestFile:
         assert list(tmp_path.iterdir()) == [path]
         assert read_packed(path).name == "small"
 
+    def test_it_may_be_read_like_any_new_file(self, packed: PackedModel, tmp_path: Path) -> None:
+        write_packed(tmp_path / "a", packed)
+        (tmp_path / "b").touch()
+        assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
     def test_metadata_is_one_json_object(self, packed: PackedModel, tmp_path: Path) -> None:
         path = tmp_path / "model.safetensors"
         write_packed(path, packed)
