@@ -412,3 +412,35 @@ def test_interrupted_in_the_middle_nothing_is_lost(folder: Path, number: int) ->
     with Image.open(folder / "out" / "a.png") as whole:
         whole.load()
     assert not leftovers(folder)
+
+
+def test_no_result_replaces_another_input(run: Run, folder: Path) -> None:
+    before = photo(folder / "a.png").read_bytes()
+    photo(folder / "x" / "a.png", (10, 10))
+    result = run("upscale", "a.png", "x/a.png", "-o", ".", "--overwrite")
+    assert result.exit_code == 1
+    assert "would replace the input" in result.stderr
+    assert (folder / "a.png").read_bytes() == before
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
+def test_a_read_only_folder_is_found_before_the_work(run: Run, folder: Path) -> None:
+    photo(folder / "a.png")
+    (folder / "closed").mkdir(mode=0o555)
+    result = run("upscale", "a.png", "-o", "closed")
+    assert result.exit_code == 1
+    assert "closed" in result.stderr
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(folder / "a.png")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder)
+    monkeypatch.setattr("bimacosr.resolver.enlarge", lambda *_, **__: pytest.fail("it was made"))
+    result = run("upscale", "a.png", "-o", "out")
+    assert result.exit_code == 1
+    assert "out/a.png" in result.stderr
+    assert "may not" in result.stderr or "permission" in result.stderr.lower()

@@ -100,12 +100,20 @@ def plan_jobs(
         assert target is not None
         targets.append(target)
     results = {_real(target): s.path for s, target in zip(sources, targets, strict=True)}
+    kept = {
+        _real(s.path) for s, t in zip(sources, targets, strict=True) if _real(t) == _real(s.path)
+    }
     taken: dict[str, Path] = {}
     for source, target in zip(sources, targets, strict=True):
         key, own = _real(target), _real(source.path)
         if key == own:
             yield OptionError(
                 f"the result of {source.path} would replace it; give another folder with -o"
+            )
+        elif key in kept:
+            yield OptionError(
+                f"the result of {source.path} would replace the input {target}; "
+                "give another folder with -o"
             )
         elif own in results:
             yield OptionError(

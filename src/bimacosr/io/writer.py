@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 from bimacosr.config.picture import OutputSettings
 from bimacosr.errors import WriteError
 from bimacosr.io.atomic import atomic_file
-from bimacosr.io.failures import shown
+from bimacosr.io.failures import shown, writing
 from bimacosr.io.fit import fitted
 from bimacosr.io.formats import PictureFormat, format_for
 from bimacosr.io.picture import Picture
@@ -51,7 +53,8 @@ def check_target(path: Path, size: tuple[int, int], settings: OutputSettings) ->
 
     Raises:
         OptionError: neither the settings nor the path name a format.
-        WriteError: the format does not hold so many pixels a side.
+        WriteError: the format does not hold so many pixels a side, or the folder cannot be
+            written to.
     """
     form = format_for(settings.format if settings.format is not None else path)
     height, width = size
@@ -60,4 +63,8 @@ def check_target(path: Path, size: tuple[int, int], settings: OutputSettings) ->
             f"{shown(path)} would be {width}x{height} px, and {form.name} holds {form.max_side} px "
             "a side at most; choose PNG or TIFF"
         )
+    with writing(path):
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     return form

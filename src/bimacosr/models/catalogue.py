@@ -56,9 +56,11 @@ def find_model(name_or_file: str | Path) -> Path:
         name = DEFAULT_MODEL
     if name in MODELS:
         return MODELS[name].path
-    path = Path(name_or_file)
-    if path.is_file():
-        return path
+    try:
+        if Path(name).is_file():
+            return Path(name)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the model {name} cannot be read: {error}") from error
     raise ModelError(
         f"there is no model {name!r}: give one of {', '.join(MODELS)}, or a packed model file"
     )

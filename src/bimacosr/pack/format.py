@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,7 +133,8 @@ def read_packed(path: Path) -> PackedModel:
         ModelError: the file is missing, damaged, no packed model, or of a newer schema.
     """
     try:
-        size = path.stat().st_size
+        with path.open("rb") as file:  # says why it cannot be read; safetensors would not
+            size = os.fstat(file.fileno()).st_size
         if size > _MAX_BYTES:
             raise ModelError(f"{path} has {size} bytes; a packed model has at most {_MAX_BYTES}")
         with safe_open(path, framework="numpy") as file:
