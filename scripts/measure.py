@@ -2,10 +2,12 @@
 
     python scripts/measure.py import
     python scripts/measure.py memory --megapixels 1 25 100
+    python scripts/measure.py tiles PICTURE
 
 Each measurement is a process of its own. Memory is that of `bimacosr upscale` on a noisy gradient
 to PNG, as the operating system reports it (largest resident set), beside the size of the pixel
-arrays: the decoded input and the result.
+arrays: the decoded input and the result. Tiles are compared by the PSNR between results of
+different tile sizes, and threads by equality.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +56,27 @@ def peak_bytes(side: int, folder: Path, threads: int) -> int:
     return int(done.stdout.split()[-1]) * unit
 
 
+def compare_tiles(path: Path) -> None:
+    """Print how far results of different tile sizes and numbers of threads lie apart."""
+    import bimacosr
+
+    resolver = bimacosr.load()
+    with Image.open(path) as image:
+        picture = np.asarray(image.convert("RGB"))
+    results = {tile: resolver(picture, tile=tile).astype(float) for tile in (64, 128, 256)}
+    for one, other in combinations(results, 2):
+        error = np.square(results[one] - results[other]).mean()
+        psnr = "equal" if error == 0 else f"{10 * math.log10(255**2 / error):.1f} dB"
+        print(f"tiles of {one} and {other} pixels: {psnr}")
+    single, triple = (resolver(picture, tile=64, threads=threads) for threads in (1, 3))
+    print(f"1 and 3 threads: {'equal' if np.array_equal(single, triple) else 'DIFFERENT'}")
+
+
 def main() -> None:
     """Print the measurement that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("import", "memory"))
+    parser.add_argument("what", choices=("import", "memory", "tiles"))
+    parser.add_argument("picture", type=Path, nargs="?", help="for tiles")
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 25, 100])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=9)
@@ -65,6 +85,9 @@ def main() -> None:
     if args.what == "import":
         ours, bare = import_seconds(args.runs)
         print(f"import bimacosr: {ours:.3f} s; Python alone: {bare:.3f} s (medians of {args.runs})")
+        return
+    if args.what == "tiles":
+        compare_tiles(args.picture)
         return
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in args.megapixels:
