@@ -8,7 +8,7 @@ Four phases, each with its own cosine of the learning rate:
     float       L1                                          a float network
     binary      L1                                          its 1-bit student, all three branches
     perceptual  L1 + LPIPS-squeeze on blurred, shifted pictures + phase and flat-area losses
-    adversarial the same with the belief of a patch critic
+    adversarial the same with the belief of a patch discriminator
 
 Degraded pairs are made once, in memory, from the seed. Everything random is a function of the
 seed and the step, so a run that was killed continues with the same command to the same weights.
@@ -38,7 +38,7 @@ from bimacosr.data.degradation import degrade
 from bimacosr.data.draws import Draws
 from bimacosr.metrics.lpips import load_lpips
 from bimacosr.networks.edge import EdgeNet
-from bimacosr.train.discriminator import PatchCritic, critic_loss, fooling_loss
+from bimacosr.train.discriminator import PatchDiscriminator, discriminator_loss, generator_loss
 from bimacosr.train.losses import flat_area_loss, phase_loss, shifted_blurred
 
 BINARIZE = BinarizeSettings(
@@ -78,7 +78,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--perceptual", type=float, default=0.06, help="weight of LPIPS-squeeze")
     parser.add_argument("--phase", type=float, default=2.0, help="weight of the phase loss")
     parser.add_argument("--flat", type=float, default=2.0, help="weight of the flat-area loss")
-    parser.add_argument("--adversarial", type=float, default=0.005, help="weight of the critic")
+    parser.add_argument(
+        "--adversarial", type=float, default=0.005, help="weight of the discriminator"
+    )
     parser.add_argument("--variants", type=int, default=4, help="degraded versions of each crop")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -196,9 +198,9 @@ class Trainer:
         self.current: Phase | None = None
         self.network = make_network(args)
         self.average = make_network(args)
-        self.critic = PatchCritic()
-        self.critic_optimiser = torch.optim.AdamW(
-            self.critic.parameters(), 2e-4, betas=(0.5, 0.99), weight_decay=0
+        self.discriminator = PatchDiscriminator()
+        self.discriminator_optimiser = torch.optim.AdamW(
+            self.discriminator.parameters(), 2e-4, betas=(0.5, 0.99), weight_decay=0
         )
 
     def _plan(self) -> list[Phase]:
@@ -250,17 +252,17 @@ class Trainer:
         if phase.flat:
             loss = loss + phase.flat * flat_area_loss(sr, hr)
         if phase.adversarial:
-            self.teach_critic(sr.detach(), hr)
-            belief = fooling_loss(self.critic(hr).detach(), self.critic(sr))
+            self.teach_discriminator(sr.detach(), hr)
+            belief = generator_loss(self.discriminator(hr).detach(), self.discriminator(sr))
             loss = loss + phase.adversarial * belief
         return loss
 
-    def teach_critic(self, sr: Tensor, hr: Tensor) -> None:
-        """One step of the critic."""
-        loss = critic_loss(self.critic(hr), self.critic(sr))
-        self.critic_optimiser.zero_grad(set_to_none=True)
+    def teach_discriminator(self, sr: Tensor, hr: Tensor) -> None:
+        """One step of the discriminator."""
+        loss = discriminator_loss(self.discriminator(hr), self.discriminator(sr))
+        self.discriminator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.critic_optimiser.step()
+        self.discriminator_optimiser.step()
 
     def advance(self) -> dict:
         """One step; what to log of it."""
@@ -300,8 +302,8 @@ class Trainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "critic": self.critic.state_dict(),
-            "critic_optimiser": self.critic_optimiser.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
             "phase": self.phases.index(self.current),
             "settings": {"channels": self.args.channels, "blocks": self.args.blocks},
         }
@@ -323,9 +325,9 @@ class Trainer:
         self.step = state["step"]
         self.enter(self.phases[state["phase"]])
         self.optimiser.load_state_dict(state["optimiser"])
-        if "critic" in state:
-            self.critic.load_state_dict(state["critic"])
-            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        if "discriminator" in state:
+            self.discriminator.load_state_dict(state["discriminator"])
+            self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
 
     def log(self, row: dict) -> None:
         """A line to the log and the terminal."""

@@ -80,7 +80,7 @@ def test_a_run_stopped_after_every_step_ends_at_the_same_weights(
         torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts")
     )
     assert whole["step"] == parts["step"] == 12
-    for part in ("network", "average", "critic"):
+    for part in ("network", "average", "discriminator"):
         for key, value in whole[part].items():
             assert torch.equal(value, parts[part][key]), f"{part}: {key}"
 

@@ -1,4 +1,4 @@
-"""A small critic that tells photographs from results, patch by patch.
+"""A small discriminator that tells photographs from results, patch by patch.
 
 Shapes: B batch, H and W in pixels (BCHW, RGB in [0, 1]).
 """
@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-__all__ = ["PatchCritic", "critic_loss", "fooling_loss"]
+__all__ = ["PatchDiscriminator", "discriminator_loss", "generator_loss"]
 
 
-class PatchCritic(nn.Module):
+class PatchDiscriminator(nn.Module):
     """Four convolutions; each output sees 23 x 23 pixels, about what texture is made of.
 
     Source: PatchGAN (Isola et al. 2017, arXiv 1611.07004) with spectral normalization (Miyato et
@@ -37,14 +37,14 @@ class PatchCritic(nn.Module):
         return result
 
 
-def critic_loss(believes_real: Tensor, believes_fake: Tensor) -> Tensor:
-    """Relativistic average logistic loss of the critic (arXiv 1807.00734, eq. 10)."""
+def discriminator_loss(believes_real: Tensor, believes_fake: Tensor) -> Tensor:
+    """Relativistic average logistic loss of the discriminator (arXiv 1807.00734, eq. 10)."""
     return (
         F.softplus(-(believes_real - believes_fake.mean())).mean()
         + F.softplus(believes_fake - believes_real.mean()).mean()
     ) / 2
 
 
-def fooling_loss(believes_real: Tensor, believes_fake: Tensor) -> Tensor:
+def generator_loss(believes_real: Tensor, believes_fake: Tensor) -> Tensor:
     """The same with the roles exchanged: what the network is trained with."""
-    return critic_loss(believes_fake, believes_real)
+    return discriminator_loss(believes_fake, believes_real)
