@@ -89,7 +89,12 @@ class SuperResolver:
         """
         settings = _changed(self.settings, options)
         if isinstance(picture, str | os.PathLike):
-            return self._enlarge_file(Path(picture), out, settings, progress)
+            source = Path(picture)
+            if not source.name:
+                raise ReadError(f"{picture!r} names no picture; give the path of a file")
+            target = Path(out) if out is not None else beside(source, settings, self.scale)
+            self.enlarge_file(source, target, settings=settings, progress=progress)
+            return target
         if out is not None:
             raise OptionError("out is only for a path; the result of an image or array is returned")
         back: Callable[[Picture], Any]
@@ -104,21 +109,33 @@ class SuperResolver:
             )
         return back(self.enlarge(small, settings, progress))
 
-    def _enlarge_file(
+    def enlarge_file(
         self,
         source: Path,
-        out: str | Path | None,
-        settings: UpscaleSettings,
-        progress: Progress | None,
-    ) -> Path:
-        picture = read_picture(source, PictureLimits())
-        target = Path(out) if out is not None else beside(source, settings, self.scale)
+        target: Path,
+        *,
+        settings: UpscaleSettings | None = None,
+        written: OutputSettings | None = None,
+        limits: PictureLimits | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[int, int]:
+        """Enlarge the file `source` into the file `target`, which is replaced if it exists.
+
+        Returns:
+            Height and width of the result in pixels.
+
+        Raises:
+            BimacosrError: one of its kinds; `target` is then as it was.
+        """
+        settings, written = settings or self.settings, written or OutputSettings()
         if os.path.realpath(target) == os.path.realpath(source):
             raise OptionError(f"the result of {source} would replace it; give another name as out")
+        picture = read_picture(source, limits or PictureLimits())
         height, width = picture.pixels.shape[:2]
-        check_target(target, settings.target_size(height, width, self.scale), OutputSettings())
-        write_picture(target, self.enlarge(picture, settings, progress), settings=OutputSettings())
-        return target
+        size = settings.target_size(height, width, self.scale)
+        check_target(target, size, written)
+        write_picture(target, self.enlarge(picture, settings, progress), settings=written)
+        return size
 
     def enlarge(
         self,

@@ -137,7 +137,7 @@ def test_damaged_files_are_refused(resolver: bimacosr.SuperResolver, tmp_path: P
         pytest.raises(ReadError, match="cannot be decoded"),
     ):
         resolver(image)
-    with pytest.raises(ReadError):
+    with pytest.raises(ReadError, match="'' names no picture"):
         resolver("")
 
 

@@ -10,14 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from bimacosr.cli.report import Report
 from bimacosr.config.picture import OutputSettings, PictureLimits
 from bimacosr.config.upscale import UpscaleSettings
-from bimacosr.errors import BimacosrError
+from bimacosr.errors import BimacosrError, WriteError
 from bimacosr.models.catalogue import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from bimacosr.cli.jobs import Job
+    from bimacosr.resolver import SuperResolver
 
 __all__ = ["upscale"]
 
@@ -156,13 +161,10 @@ def run(request: Request, report: Report) -> None:
                 _do(job, resolver, request, report)
 
 
-def _do(job, resolver, request: Request, report: Report) -> None:  # type: ignore[no-untyped-def]
+def _do(job: Job, resolver: SuperResolver, request: Request, report: Report) -> None:
     """One picture from file to file."""
     from bimacosr.cli.jobs import is_there
-    from bimacosr.errors import WriteError
     from bimacosr.io.failures import reading
-    from bimacosr.io.picture import read_picture
-    from bimacosr.io.writer import check_target, write_picture
 
     if is_there(job.target) and request.existing != "overwrite":
         if request.existing == "skip":
@@ -175,13 +177,15 @@ def _do(job, resolver, request: Request, report: Report) -> None:  # type: ignor
         report.planned(job.source, job.target)
         return
     began = time.monotonic()
-    picture = read_picture(job.source, request.limits)
-    height, width = picture.pixels.shape[:2]
-    size = request.settings.target_size(height, width, resolver.scale)
-    check_target(job.target, size, request.written)
-    large = resolver.enlarge(picture, request.settings, report.tiles_of(job.source))
-    write_picture(job.target, large, settings=request.written)
-    report.written(job.source, job.target, size[::-1], time.monotonic() - began)
+    height, width = resolver.enlarge_file(
+        job.source,
+        job.target,
+        settings=request.settings,
+        written=request.written,
+        limits=request.limits,
+        progress=report.tiles_of(job.source),
+    )
+    report.written(job.source, job.target, (width, height), time.monotonic() - began)
 
 
 @contextmanager
