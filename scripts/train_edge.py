@@ -74,12 +74,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=32, help="low-quality pixels a side")
-    parser.add_argument("--steps", type=int, nargs=4, default=(2500, 9000, 15000, 0))
+    parser.add_argument("--steps", type=int, nargs=4, default=(2500, 9000, 6000, 2250))
     parser.add_argument("--perceptual", type=float, default=0.06, help="weight of LPIPS-squeeze")
     parser.add_argument("--phase", type=float, default=2.0, help="weight of the phase loss")
     parser.add_argument("--flat", type=float, default=2.0, help="weight of the flat-area loss")
     parser.add_argument(
-        "--adversarial", type=float, default=0.005, help="weight of the discriminator"
+        "--adversarial", type=float, default=0.003, help="weight of the discriminator"
     )
     parser.add_argument("--variants", type=int, default=4, help="degraded versions of each crop")
     parser.add_argument("--seed", type=int, default=0)
