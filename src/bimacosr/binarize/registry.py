@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bimacosr.binarize.method import BinarizeMethod
-from bimacosr.binarize.methods import bimacosr
+from bimacosr.binarize.methods import bbcu, bidm, bimacosr, horq, reactnet, reste, xnor
 from bimacosr.errors import OptionError
 
 __all__ = ["METHODS", "find_method"]
@@ -20,6 +20,12 @@ def _by_id(*methods: BinarizeMethod) -> dict[str, BinarizeMethod]:
 
 METHODS = _by_id(
     bimacosr.METHOD,
+    xnor.METHOD,
+    horq.METHOD,
+    reste.METHOD,
+    reactnet.METHOD,
+    bbcu.METHOD,
+    bidm.METHOD,
 )
 
 

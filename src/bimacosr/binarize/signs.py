@@ -15,9 +15,11 @@ from torch import Tensor
 __all__ = [
     "binary_activation",
     "binary_weight",
+    "clipped_activation",
     "sign_bireal",
     "sign_clip",
     "sign_of",
+    "sign_reste",
 ]
 
 
@@ -44,15 +46,15 @@ class _ClipSign(torch.autograd.Function):
     """Sign whose gradient is 1 on [-limit, limit] and 0 outside."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, limit: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, limit: float, of_zero: int) -> Tensor:
         ctx.save_for_backward(x)
         ctx.limit = limit
-        return torch.sign(x)
+        return sign_of(x, of_zero)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        return grads[0] * (x.abs() <= ctx.limit), None
+        return grads[0] * (x.abs() <= ctx.limit), None, None
 
 
 def sign_bireal(x: Tensor, of_zero: int = 0) -> Tensor:
@@ -61,10 +63,41 @@ def sign_bireal(x: Tensor, of_zero: int = 0) -> Tensor:
     return result
 
 
-def sign_clip(x: Tensor, limit: float = 1.0) -> Tensor:
+def sign_clip(x: Tensor, limit: float = 1.0, of_zero: int = 0) -> Tensor:
     """Sign with the clipped straight-through gradient: 1 where |x| <= `limit`, else 0."""
-    result: Tensor = _ClipSign.apply(x, limit)  # type: ignore[no-untyped-call]
+    result: Tensor = _ClipSign.apply(x, limit, of_zero)  # type: ignore[no-untyped-call]
     return result
+
+
+def sign_reste(x: Tensor, of_zero: int = 0) -> Tensor:
+    """The rectified straight-through estimator of ReSTE (arXiv 2308.06689).
+
+    The official code holds the power o at 1 and the threshold t at 1.5: the gradient is 1 where
+    |x| <= 1.5, else 0.
+    """
+    return sign_clip(x, 1.5, of_zero)
+
+
+def clipped_activation(x: Tensor, *, channel_dim: int, order: int = 1, of_zero: int = 0) -> Tensor:
+    """Sum of `order` terms ``mean|r| sign(r)``, where r is x less the terms before.
+
+    The sign has the clipped gradient, the scales are not differentiated; the gradient of each
+    further term reaches x through r too.
+
+    Args:
+        x: Activations; any shape.
+        channel_dim: The dimension that the scales average over.
+        order: Number of terms: 1 in XNOR-Net, 2 in HORQ.
+        of_zero: What sign(0) gives.
+
+    Source: XNOR-Net, arXiv 1603.05279; HORQ, arXiv 1708.08687, section 3.
+    """
+    rest, total = x, torch.zeros_like(x)
+    for _ in range(order):
+        scale = rest.detach().abs().mean(channel_dim, keepdim=True)
+        term = scale * sign_clip(rest, of_zero=of_zero)
+        total, rest = total + term, rest - term
+    return total
 
 
 def binary_activation(
@@ -88,16 +121,23 @@ def binary_activation(
     return scale * sign_bireal(x / scale.clamp(min=1e-6), of_zero)
 
 
-def binary_weight(weight: Tensor) -> Tensor:
+def binary_weight(weight: Tensor, order: int = 1) -> Tensor:
     """One scale an output channel, times the sign: ``mean|W| sign(W)``.
 
-    The gradient passes to `weight` where |W| <= 1; the scale is not differentiated.
+    With an `order` above 1 the same is done to what the terms before left over, and all terms
+    are added (HORQ, arXiv 1708.08687). The gradient passes to `weight` where |W| <= 1; the
+    scales are not differentiated.
 
     Args:
         weight: Cout x ... (convolution or fully connected).
+        order: Number of terms.
     """
     dims = tuple(range(1, weight.ndim))
-    scale = weight.detach().abs().mean(dims, keepdim=True)
+    rest = weight.detach()
+    total = torch.zeros_like(rest)
+    for _ in range(order):
+        term = rest.abs().mean(dims, keepdim=True) * torch.sign(rest)
+        total, rest = total + term, rest - term
     # d(scale * sign)/dW is 1, not scale: the surrogate is the clamped weight itself
     clipped = weight.clamp(-1, 1)
-    return (scale * torch.sign(weight)).detach() + (clipped - clipped.detach())
+    return total + (clipped - clipped.detach())

@@ -30,7 +30,7 @@ class BinarizeSettings:
     """How the layers of a network become 1-bit (BiMaCoSR, arXiv 2502.00333, section 3)."""
 
     method: str = "bimacosr"
-    """Name of a method in `bimacosr.binarize.registry`."""
+    """Name of a method in `bimacosr.binarize.registry`. The branches are BiMaCoSR's alone."""
 
     low_rank: bool = True
     """Add the low-rank branch (LRMB) to each layer."""
@@ -45,7 +45,9 @@ class BinarizeSettings:
     """What sign(0) gives for activations: 0 as in the official code, or +1 (one bit in truth)."""
 
     sign_gradient: Literal["bireal", "bireal_relative"] = "bireal"
-    """Gradient of the activations' sign: Bi-Real's triangle over x, or over x / mean |x|."""
+    """Gradient of the activations' sign: Bi-Real's triangle over x, or over x / mean |x|.
+
+    Only BiMaCoSR has the second; the other methods keep the gradient of their papers."""
 
     linear: bool = True
     """Binarize fully connected layers as well as convolutions."""

@@ -52,8 +52,13 @@ def pack_network(
     """Pack a binarized `student` of `family` with those settings.
 
     Raises:
-        ModelError: a 1-bit weight is exactly 0, or a number does not fit float16.
+        ModelError: a 1-bit weight is exactly 0, a number does not fit float16, or the method is
+            not BiMaCoSR: other methods have parameters that the file has no place for.
     """
+    if binarize_settings.method != "bimacosr":
+        raise ModelError(
+            f"a packed file holds layers of bimacosr only, not of {binarize_settings.method!r}"
+        )
     layers = set(layers_to_replace(FAMILIES[family](network), binarize_settings))
     tensors: dict[str, Array] = {}
     for key, tensor in student.state_dict().items():

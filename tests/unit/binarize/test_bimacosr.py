@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bimacosr.binarize.methods.bimacosr import BiMaCoSRConv2d, BiMaCoSRLinear, RPReLU
+from bimacosr.binarize.methods.bimacosr import BiMaCoSRConv2d, BiMaCoSRLinear
+from bimacosr.binarize.rprelu import RPReLU
 from bimacosr.config.binarize import BinarizeSettings
 from bimacosr.errors import OptionError
 

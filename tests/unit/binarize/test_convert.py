@@ -97,20 +97,81 @@ def test_new_layers_have_the_type_of_the_old(dtype: torch.dtype) -> None:
 
 class TestRegistry:
     def test_an_unknown_method_is_an_error(self) -> None:
-        message = "there is no binarization method 'xor'; choose one of bimacosr"
+        message = "there is no binarization method 'xor'; choose one of bbcu, bidm, "
+        message += "bimacosr, horq, reactnet, reste, xnor$"
         with pytest.raises(OptionError, match=message):
             find_method("xor")
         with pytest.raises(OptionError, match=message):
             binarize(Network(), BinarizeSettings(method="xor"))
 
     def test_every_method_is_listed_under_its_own_name(self) -> None:
-        assert METHODS == {"bimacosr": METHOD}
+        ids = ["bimacosr", "xnor", "horq", "reste", "reactnet", "bbcu", "bidm"]
+        assert list(METHODS) == ids
+        assert METHODS["bimacosr"] is METHOD
         assert all(name == method.id == name.lower() for name, method in METHODS.items())
         assert all(method.source for method in METHODS.values())
 
     def test_two_methods_of_one_name(self) -> None:
         with pytest.raises(ValueError, match="two binarization methods are called 'bimacosr'"):
             _by_id(METHOD, METHOD)
+
+
+BASELINES = sorted(set(METHODS) - {"bimacosr"})
+
+
+@pytest.mark.parametrize("method", BASELINES)
+class TestBaselines:
+    def test_a_network_is_replaced_and_runs(self, method: str) -> None:
+        settings = BinarizeSettings(method=method, keep_float_conv=rule("first"))
+        student = binarize(Network().double(), settings)
+        assert type(student.inner[0]) is not nn.Conv2d
+        assert type(student.last) is not nn.Linear
+        assert {value.dtype for value in student.inner.state_dict().values()} == {torch.float64}
+        x = torch.ones(2, 16, 5, 5, dtype=torch.float64)
+        if method != "bidm":  # its shortcut needs maps that keep their size
+            assert student.inner[0](x).shape == (2, 16, 3, 3)
+        assert student.inner[2](x[..., 0, 0]).shape == (2, 8)
+
+    def test_no_bias_and_sign_of_zero(self, method: str) -> None:
+        settings = BinarizeSettings(method=method, sign_of_zero=1)
+        x = torch.zeros(1, 4, 2, 2)
+        layer = METHODS[method].conv(nn.Conv2d(4, 4, 1, bias=False), settings)
+        dense = METHODS[method].linear(nn.Linear(4, 4, bias=False), settings)
+        assert layer.bias is dense.bias is None
+        assert layer(x).isfinite().all()
+        # an activation of 0 counts as +1 where no scale of 0 multiplies it
+        wanted = dense.weight.abs().mean(1) * dense.weight.sign().sum(1)
+        if method in ("xnor", "horq"):
+            wanted = 0 * wanted
+        torch.testing.assert_close(dense(x[..., 0, 0])[0], wanted)
+
+    def test_the_gradient_cannot_be_chosen(self, method: str) -> None:
+        settings = BinarizeSettings(method=method, sign_gradient="bireal_relative")
+        for make in (
+            lambda: METHODS[method].conv(nn.Conv2d(4, 4, 1), settings),
+            lambda: METHODS[method].linear(nn.Linear(4, 4), settings),
+        ):
+            with pytest.raises(OptionError, match="has a gradient of its own"):
+                make()
+
+    def test_convolutions_of_other_kinds(self, method: str) -> None:
+        for options in ({"groups": 2}, {"dilation": 2}, {"padding_mode": "reflect"}):
+            conv = nn.Conv2d(8, 8, 3, **options)
+            with pytest.raises(OptionError, match="no 1-bit convolution with groups"):
+                METHODS[method].conv(conv, BinarizeSettings(method=method))
+
+
+def test_the_filter_of_bidm_is_an_average_until_it_is_trained() -> None:
+    layer = METHODS["bidm"].conv(nn.Conv2d(4, 4, 3, padding=1), BinarizeSettings(method="bidm"))
+    x = torch.ones(1, 4, 5, 5)
+    with torch.no_grad():
+        layer.fliter_k.weight.fill_(7)
+    layer(x)
+    assert layer.fliter_k.weight.unique().tolist() == pytest.approx([1 / 9])
+    with torch.no_grad():
+        layer.fliter_k.weight.fill_(7)
+    layer(x)
+    assert layer.fliter_k.weight.unique().tolist() == [7]
 
 
 class TestSettings:

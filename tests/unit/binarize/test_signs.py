@@ -9,9 +9,11 @@ from torch import Tensor
 from bimacosr.binarize.signs import (
     binary_activation,
     binary_weight,
+    clipped_activation,
     sign_bireal,
     sign_clip,
     sign_of,
+    sign_reste,
 )
 
 POINTS = torch.tensor([-3.0, -1.0, -0.75, -0.25, -0.0, 0.0, 0.25, 0.5, 1.0, 1.5])
@@ -65,6 +67,31 @@ class TestClip:
 
     def test_value_is_the_sign(self) -> None:
         assert torch.equal(sign_clip(POINTS), sign_of(POINTS))
+        assert torch.equal(sign_clip(POINTS, of_zero=1), sign_of(POINTS, 1))
+
+
+class TestReste:
+    def test_gradient_is_1_up_to_and_at_one_and_a_half(self) -> None:
+        x = torch.tensor([-1.5 * BEYOND_1, -1.5, 0, 1.5, 1.5 * BEYOND_1])
+        assert gradient(sign_reste, x).tolist() == [0, 1, 1, 1, 0]
+        assert sign_reste(x, 1).tolist() == [-1, -1, 1, 1, 1]
+
+
+class TestClippedActivation:
+    x = torch.tensor([[0.5, -0.25, 0.0, 3.25]])  # mean 1
+
+    def test_one_term(self) -> None:
+        assert clipped_activation(self.x, channel_dim=1).tolist() == [[1, -1, 0, 1]]
+        grad = gradient(lambda v: clipped_activation(v, channel_dim=1), self.x)
+        assert grad.tolist() == [[1, 1, 1, 0]]
+
+    def test_second_term_takes_what_the_first_leaves(self) -> None:
+        # it leaves -0.5, 0.75, 0, 2.25, of mean 0.875
+        y = clipped_activation(self.x, channel_dim=1, order=2)
+        assert y.tolist() == [[0.125, -0.125, 0, 1.875]]
+        # d(rest)/dx is 0 where the first sign passes its gradient, 1 where it does not
+        grad = gradient(lambda v: clipped_activation(v, channel_dim=1, order=2), self.x)
+        assert grad.tolist() == [[1, 1, 1, 0]]
 
 
 class TestActivation:
@@ -129,3 +156,8 @@ class TestWeight:
         cotangent = torch.arange(1.0, 8.0)[None]
         grad = gradient(binary_weight, weight, cotangent)
         assert grad.tolist() == [[0, 2, 3, 4, 5, 0, 0]]
+
+    def test_second_term_takes_what_the_first_leaves(self) -> None:
+        weight = torch.tensor([[0.5, -0.25, 0.0, 3.25]])
+        assert binary_weight(weight, 2).tolist() == [[0.125, -0.125, 0, 1.875]]
+        assert gradient(lambda w: binary_weight(w, 2), weight).tolist() == [[1, 1, 1, 0]]

@@ -147,6 +147,18 @@ def test_models_without_branches(branches: tuple[bool, bool]) -> None:
 
 
 class TestRefusedPacking:
+    def test_another_method(self) -> None:
+        with pytest.raises(ModelError, match="layers of bimacosr only, not of 'xnor'"):
+            pack_network(
+                nn.Identity(),
+                name="small",
+                family="edge",
+                network=dict(NETWORK),
+                binarize_settings=dataclasses.replace(SETTINGS, method="xnor"),
+                diffusion={},
+                license_name="Apache-2.0",
+            )
+
     def test_a_weight_of_exactly_zero(self, student: nn.Module) -> None:
         broken = copy.deepcopy(student)
         broken.get_submodule("body.1.conv").weight[3, 2, 1, 0] = 0

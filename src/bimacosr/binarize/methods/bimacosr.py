@@ -21,38 +21,13 @@ from torch import Tensor, nn
 
 from bimacosr.binarize.branches import SparseBranch, factorize, largest_entries
 from bimacosr.binarize.method import BinarizeMethod
+from bimacosr.binarize.rprelu import ChannelBias, RPReLU
 from bimacosr.binarize.signs import binary_activation, binary_weight
+from bimacosr.binarize.source import check_convolution, copy_parameters, stride_and_padding
 from bimacosr.config.binarize import BinarizeSettings
 from bimacosr.errors import OptionError
 
-__all__ = ["METHOD", "BiMaCoSRConv2d", "BiMaCoSRLinear", "RPReLU"]
-
-
-class ChannelBias(nn.Module):
-    """A learned offset a channel, stored 1 x C as in the official checkpoints."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(1, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the offset to BCHW maps."""
-        return x + self.bias[:, :, None, None]
-
-
-class RPReLU(nn.Module):
-    """PReLU between two learned offsets (ReActNet, arXiv 2003.03488, section 4.2)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.pr_bias0 = ChannelBias(channels)
-        self.pr_prelu = nn.PReLU(channels)
-        self.pr_bias1 = ChannelBias(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """BCHW to BCHW."""
-        result: Tensor = self.pr_bias1(self.pr_prelu(self.pr_bias0(x)))
-        return result
+__all__ = ["METHOD", "BiMaCoSRConv2d", "BiMaCoSRLinear"]
 
 
 class LowRankConv(nn.Module):
@@ -99,12 +74,8 @@ class BiMaCoSRConv2d(nn.Module):
     def __init__(self, conv: nn.Conv2d, settings: BinarizeSettings) -> None:
         super().__init__()
         c_out, c_in = conv.weight.shape[:2]
-        if conv.groups > 1 or conv.dilation != (1, 1) or conv.padding_mode != "zeros":
-            raise OptionError(
-                "BiMaCoSR has no 1-bit convolution with groups, dilation or a padding other than "
-                "zeros; keep it in float by a rule"
-            )
-        self.stride, self.padding = cast("tuple[int, int]", conv.stride), conv.padding
+        check_convolution(conv, "BiMaCoSR")
+        self.stride, self.padding = stride_and_padding(conv)
         if self.stride[0] > 1 and c_in != c_out:
             raise OptionError(
                 f"a strided convolution with {c_in} input and {c_out} output channels has no "
@@ -112,8 +83,7 @@ class BiMaCoSRConv2d(nn.Module):
             )
         self.of_zero = settings.sign_of_zero
         self.relative_gradient = settings.sign_gradient == "bireal_relative"
-        self.weight = nn.Parameter(conv.weight.detach().clone())
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone())
+        self.weight, self.bias = copy_parameters(conv)
         self.move0 = ChannelBias(c_in)
         self.relu = RPReLU(c_out)
         self.skip_connection = self._cut_sparse() if settings.sparse else None
@@ -162,8 +132,7 @@ class BiMaCoSRLinear(nn.Module):
         super().__init__()
         self.of_zero = settings.sign_of_zero
         self.relative_gradient = settings.sign_gradient == "bireal_relative"
-        self.weight = nn.Parameter(linear.weight.detach().clone())
-        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone())
+        self.weight, self.bias = copy_parameters(linear)
         self.channel_threshold = nn.Parameter(torch.zeros(1, linear.in_features))
         self.skip_connection = self._cut_sparse() if settings.sparse else None
         self.lora = self._cut_low_rank(settings.rank) if settings.low_rank else None
