@@ -13,7 +13,7 @@ __all__ = ["PatchDiscriminator", "discriminator_loss", "generator_loss"]
 
 
 class PatchDiscriminator(nn.Module):
-    """Four convolutions; each output sees 23 x 23 pixels, about what texture is made of.
+    """Four convolutions; each output sees 20 x 20 pixels, about what texture is made of.
 
     Source: PatchGAN (Isola et al. 2017, arXiv 1611.07004) with spectral normalization (Miyato et
     al. 2018, arXiv 1802.05957).
