@@ -10,6 +10,7 @@ import click
 from bimacosr import __version__
 from bimacosr.cli.info import info
 from bimacosr.cli.upscale import upscale
+from bimacosr.cli.weights import weights
 
 __all__ = ["main"]
 
@@ -28,3 +29,4 @@ def main() -> None:
 
 main.add_command(upscale)
 main.add_command(info)
+main.add_command(weights)
