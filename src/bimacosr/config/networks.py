@@ -170,6 +170,10 @@ class AutoencoderSettings:
     num_res_blocks: int = 2
     """Residual blocks of each level in the encoder (one more in the decoder)."""
 
+    level_res_blocks: tuple[int, ...] | None = None
+    """The same level by level, where the levels differ (ResShift's autoencoder for faces); None:
+    they do not. `load_autoencoder` refuses it: no network here is built so."""
+
     z_channels: int = 3
     """Channels between the encoder and `quant_conv`."""
 
@@ -195,6 +199,12 @@ class AutoencoderSettings:
             raise OptionError(
                 f"{name}.channel_mult is {self.channel_mult}; it needs a factor of at least 1"
                 " for each level"
+            )
+        blocks = self.level_res_blocks
+        if blocks is not None and (len(blocks) != len(self.channel_mult) or min(blocks) < 1):
+            raise OptionError(
+                f"{name}.level_res_blocks is {blocks}; it needs one number of at least 1 for each"
+                f" of the {len(self.channel_mult)} levels"
             )
 
     @property

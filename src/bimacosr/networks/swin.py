@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from bimacosr.errors import OptionError
 from bimacosr.networks.blocks import GroupNorm32
 
-__all__ = ["BasicLayer", "SwinBlock", "WindowAttention"]
+__all__ = [
+    "BasicLayer",
+    "SwinBlock",
+    "WindowAttention",
+    "relative_position_index",
+    "shift_mask",
+]
 
 MASKED = -100.0
 """Added to the logit of two tokens that must not see each other; exp(-100) counts as nothing."""

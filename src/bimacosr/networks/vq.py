@@ -287,7 +287,15 @@ class VQAutoencoder(nn.Module):
 
 
 def build_autoencoder(settings: AutoencoderSettings) -> VQAutoencoder:
-    """The autoencoder that `settings` describe, with random initial weights."""
+    """The autoencoder that `settings` describe, with random initial weights.
+
+    Raises:
+        OptionError: its levels have different numbers of residual blocks.
+    """
+    if settings.level_res_blocks is not None:
+        raise OptionError(
+            "level_res_blocks is set; autoencoders here have equally many residual blocks a level"
+        )
     return VQAutoencoder(
         in_channels=settings.in_channels,
         out_channels=settings.out_channels,

@@ -1,0 +1,1 @@
+"""Official checkpoints and configurations: read safely, recognised, made into our networks."""
