@@ -1,17 +1,18 @@
-"""`bimacosr info`: versions, devices and models."""
+"""`bimacosr info`: versions, devices and models; with `--costs`, what one model costs."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import sys
 from importlib import metadata, util
 from typing import Any
 
 import click
 
 from bimacosr import __version__
-from bimacosr.errors import ModelError
+from bimacosr.errors import BimacosrError, ModelError
 from bimacosr.models.catalogue import DEFAULT_MODEL, MODELS, ModelEntry
 
 __all__ = ["collect", "info"]
@@ -20,9 +21,39 @@ _PACKAGES = ("numpy", "pillow", "safetensors", "torch")
 
 
 @click.command()
+@click.option(
+    "--costs",
+    metavar="MODEL",
+    help="Count parameters, bytes and operations of MODEL: a name of the list, a packed model, a"
+    " checkpoint (.pth, .safetensors), or without weights resshift, sinsr, METHOD-student"
+    " (bimacosr, xnor...).",
+)
+@click.option(
+    "--size", metavar="HxW", help="Size for --costs, low-quality pixels. [default: 64x64]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(as_json: bool) -> None:
-    """Print versions, devices, and the models with their facts."""
+def info(costs: str | None, size: str | None, as_json: bool) -> None:
+    """Print versions, devices, and the models with their facts; or the costs of one model."""
+    if costs is None:
+        if size is not None:
+            raise click.UsageError("--size goes with --costs")
+        _print_facts(as_json)
+        return
+    from bimacosr.cli.costs import collect_costs, print_costs
+    from bimacosr.cli.report import Report
+
+    try:
+        facts = collect_costs(costs, size or "64x64")
+    except BimacosrError as error:
+        Report().failed(str(error))
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        print_costs(facts)
+
+
+def _print_facts(as_json: bool) -> None:
     facts = collect()
     if as_json:
         click.echo(json.dumps(facts, indent=2))

@@ -1,0 +1,1 @@
+"""Costs: parameters, bytes and operations of a network, counted and not estimated."""
