@@ -1,7 +1,4 @@
-"""Schedules, formulas, samplers and losses against the official outputs (tiny networks).
-
-Only `pixel_ddim/samples_last` is not compared: the reference does not say from which inputs it is.
-"""
+"""Schedules, formulas, samplers and losses against the official outputs (tiny networks)."""
 
 from __future__ import annotations
 
@@ -31,6 +28,7 @@ from bimacosr.diffusion.samplers import (
     one_step,
 )
 from bimacosr.diffusion.schedule import make_schedule, respaced_steps
+from bimacosr.errors import OptionError
 from bimacosr.networks.unet import UNetModelSwin, build_unet
 from bimacosr.networks.vq import VQAutoencoder, build_autoencoder
 from tests.golden import reference as ref
@@ -193,8 +191,13 @@ class TestSchedule:
 
     def test_respacing(self) -> None:
         for n, kept in meta()["space_timesteps_15"].items():
-            if n != "1":  # officially an IndexError, here refused in words
+            if n != "1":
                 assert list(respaced_steps(15, int(n))) == kept
+
+    def test_respacing_to_one_step_is_refused_in_words(self) -> None:
+        assert meta()["respacing_1_official"].startswith("IndexError")
+        with pytest.raises(OptionError, match="timestep_respacing is 1; it must be 2 to 15"):
+            settings(timestep_respacing=1)
 
 
 class TestFormulas:
@@ -281,6 +284,19 @@ class TestSamplers:
     def test_deterministic_respaced(self, dtype: torch.dtype) -> None:
         trajectory = self.trajectory(deterministic, process(timestep_respacing=5), "", dtype)
         close(torch.stack(trajectory), "ddim_respaced5/samples")
+
+    def test_deterministic_on_pixels(self, dtype: torch.dtype) -> None:
+        """Without an autoencoder: the picture is z_y itself, and predictions are clamped.
+
+        The reference does not name its picture; this one gives the stored samples to 4e-14.
+        """
+        picture = ref.uniform("diffusion/lrp", SHAPE, dtype)
+        chain = process(kappa=1.0, latent_flag=False, clip=True)
+        network = unet(dtype, 0)
+        z = deterministic(
+            lambda z, t: network(z, t, picture), picture, chain, noise_of("", 15, dtype)
+        )
+        close(z, "pixel_ddim/samples_last")
 
     def test_one_step(self, dtype: torch.dtype) -> None:
         (z,) = self.trajectory(one_step, process(), "", dtype)

@@ -86,6 +86,27 @@ def test_float64_every_module(name: str, run: str) -> None:
         assert ref.statistics_deviation(output, stored[key]) < ref.F64, key
 
 
+@pytest.mark.parametrize(("name", "run"), RUNS)
+def test_float64_statistics_of_the_run(name: str, run: str) -> None:
+    """Of the values themselves, which are stored in float32 only."""
+    of_run = golden(name)["runs"][run]
+    vq = network(name).double()
+    z = vq.encode(image(name, run, torch.float64)).requires_grad_()
+    quantized = vq.quantize(z)
+    assert len(quantized.indices.unique()) == of_run["distinct_codes"]
+    decoded = vq.decode(z)
+    cotangent = ref.normal(f"{name}/{run}/cot", tuple(decoded.shape), torch.float64)
+    (gradient,) = torch.autograd.grad((decoded * cotangent).sum(), z)
+    ours = {
+        "latent_stats": z,
+        "decode_quantized_stats": decoded,
+        "decode_not_quantized_stats": vq.decode(z, quantize=False),
+        "grad_stats": gradient,
+    }
+    for key, value in ours.items():
+        assert ref.statistics_deviation(value, of_run[key]) < ref.F64, key
+
+
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
 def test_of_equally_near_codes_the_first_wins(dtype: torch.dtype) -> None:
     ties = golden("vq_tiny")["ties"][str(dtype)]

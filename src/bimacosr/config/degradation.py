@@ -105,6 +105,11 @@ class DegradationSettings:
     final_sinc_probability: float = 0.8
     """Probability of a final sinc filter (ringing)."""
 
+    first_resize_by_factor: bool = False
+    """Resize the first time by the bare factor, as the official trainer does, instead of to a
+    whole size: part of a pixel is then cut off at the far edges, and the pair no longer lies
+    exactly on top of each other."""
+
     def __post_init__(self) -> None:
         if self.scale < 1:
             raise OptionError(f"scale is {self.scale}; it must be at least 1")

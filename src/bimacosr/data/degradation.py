@@ -20,21 +20,31 @@ from bimacosr.data.jpeg import jpeg
 from bimacosr.data.kernels import Kernel, pad_kernel, random_kernel, random_sinc
 from bimacosr.errors import OptionError
 
-__all__ = ["add_gaussian_noise", "add_poisson_noise", "blur", "degrade"]
+__all__ = [
+    "add_gaussian_noise",
+    "add_poisson_noise",
+    "blur",
+    "degrade",
+    "resize",
+    "round_to_8_bits",
+]
 
 _RESIZE_MODES = ("area", "bilinear", "bicubic")
 
 
-def degrade(hq: Tensor, settings: DegradationSettings, draws: Draws) -> Tensor:
+def degrade(
+    hq: Tensor, settings: DegradationSettings, draws: Draws, *, resize_back: bool = False
+) -> Tensor:
     """The low-quality pictures of `hq`, all through the same choices but with their own kernels.
 
     Args:
         hq: B,3,H,W RGB in [0, 1]; H and W multiples of the scale.
         settings: Strengths and probabilities.
         draws: The only source of randomness.
+        resize_back: Enlarge the result to the size of `hq`, bicubic, before it is rounded.
 
     Returns:
-        B,3,H/scale,W/scale in [0, 1], rounded to 1/255.
+        B,3,H/scale,W/scale (B,3,H,W with `resize_back`) in [0, 1], rounded to 1/255.
 
     Raises:
         OptionError: H or W is not a multiple of the scale, or too small for the blur kernels.
@@ -45,7 +55,8 @@ def degrade(hq: Tensor, settings: DegradationSettings, draws: Draws) -> Tensor:
             f"the picture is {width}x{height} pixels; both must be multiples of {settings.scale}"
         )
     small = (height // settings.scale, width // settings.scale)
-    x = _blur_resize_noise(hq, settings.first, draws, (height, width))
+    by_factor = settings.first_resize_by_factor
+    x = _blur_resize_noise(hq, settings.first, draws, (height, width), by_factor=by_factor)
     x = _compress(x, settings.first, draws)
     if draws.happens(settings.second_probability):
         x = _blur_resize_noise(x, settings.second, draws, small)
@@ -54,7 +65,37 @@ def degrade(hq: Tensor, settings: DegradationSettings, draws: Draws) -> Tensor:
         x = _compress(_finish(x, settings, draws, small), last_jpeg, draws)
     else:
         x = _finish(_compress(x, last_jpeg, draws), settings, draws, small)
+    return round_to_8_bits(resize(x, (height, width), "bicubic") if resize_back else x)
+
+
+def round_to_8_bits(x: Tensor) -> Tensor:
+    """Clip to [0, 1] and round to the nearest 1/255, halves to even."""
     return (x.clamp(0, 1) * 255).round() / 255
+
+
+def resize(x: Tensor, to: tuple[int, int] | float, mode: str) -> Tensor:
+    """Resize BCHW to a height and width in pixels, or by a factor (rounded down to pixels).
+
+    By a factor, output pixel i lies at i / factor even if the factor does not give a whole number
+    of pixels; "area" knows no such places and takes the whole picture.
+
+    Args:
+        x: Pictures, BCHW.
+        to: Height and width, or the factor.
+        mode: "area", "bilinear" or "bicubic" (a = -0.75); none of the last two smooths first.
+
+    Raises:
+        OptionError: the factor leaves no pixel.
+    """
+    if isinstance(to, tuple):
+        return F.interpolate(x, to, mode=mode)
+    height, width = x.shape[2:]
+    if int(min(height, width) * to) < 1:
+        raise OptionError(
+            f"a picture of {width}x{height} pixels has none left when resized by {to:.3g}; "
+            "start from larger crops"
+        )
+    return F.interpolate(x, scale_factor=to, mode=mode)
 
 
 def blur(pictures: Tensor, kernels: Tensor) -> Tensor:
@@ -129,6 +170,8 @@ def _blur_resize_noise(
     stage: StageSettings,
     draws: Draws,
     size: tuple[int, int],
+    *,
+    by_factor: bool = False,
 ) -> Tensor:
     """One order up to the noise; `size` is what a factor of 1 gives."""
     if draws.happens(stage.blur_probability):
@@ -137,10 +180,8 @@ def _blur_resize_noise(
     way = draws.one_of(("up", "down", "keep"), stage.resize_probabilities)
     factor = {"up": (1.0, high), "down": (low, 1.0), "keep": (1.0, 1.0)}[way]
     chosen = draws.between(*factor)
-    # to a whole size: by the bare factor, as the official trainer resizes the first time, part of
-    # a pixel is cut off at the far edges, and the pair no longer lies on top of each other
-    target = tuple(max(1, int(side * chosen)) for side in size)
-    x = F.interpolate(x, target, mode=draws.one_of(_RESIZE_MODES))
+    whole = max(1, int(size[0] * chosen)), max(1, int(size[1] * chosen))
+    x = resize(x, chosen if by_factor else whole, draws.one_of(_RESIZE_MODES))
     if draws.happens(stage.gaussian_probability):
         return add_gaussian_noise(x, stage.noise_sigma, stage.gray_probability, draws)
     return add_poisson_noise(x, stage.poisson_scale, stage.gray_probability, draws)
@@ -156,7 +197,7 @@ def _finish(
     x: Tensor, settings: DegradationSettings, draws: Draws, size: tuple[int, int]
 ) -> Tensor:
     """The last resize and the ringing of a sinc filter."""
-    x = F.interpolate(x, size, mode=draws.one_of(_RESIZE_MODES))
+    x = resize(x, size, draws.one_of(_RESIZE_MODES))
     if not draws.happens(settings.final_sinc_probability):
         return x
     sizes = settings.second.blur.sizes

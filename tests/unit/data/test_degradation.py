@@ -18,7 +18,14 @@ from bimacosr.config.degradation import (
     mild_x4,
     realesrgan_x4,
 )
-from bimacosr.data.degradation import add_gaussian_noise, add_poisson_noise, blur, degrade
+from bimacosr.data.degradation import (
+    add_gaussian_noise,
+    add_poisson_noise,
+    blur,
+    degrade,
+    resize,
+    round_to_8_bits,
+)
 from bimacosr.data.draws import Draws
 from bimacosr.errors import OptionError
 
@@ -59,6 +66,30 @@ class TestBlur:
         with pytest.raises(OptionError, match=message):
             blur(torch.zeros(1, 3, 10, 11), torch.zeros(1, 21, 21))
         assert blur(torch.zeros(1, 3, 11, 11), torch.zeros(1, 21, 21)).shape[2:] == (11, 11)
+
+
+class TestResize:
+    def test_by_a_factor_the_size_is_rounded_down(self) -> None:
+        assert resize(photo(), 0.37, "bilinear").shape == (2, 3, 23, 29)
+        assert resize(photo(), (23, 30), "bilinear").shape == (2, 3, 23, 30)
+
+    @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+    def test_by_a_factor_pixels_lie_at_their_place_divided_by_it(self, mode: str) -> None:
+        ramp = torch.arange(64.0).expand(1, 1, 8, 64) / 64
+        places = (torch.arange(24 - 1) + 0.5) / 0.37 - 0.5
+        done = resize(ramp, 0.37, mode)[0, 0, 0]
+        torch.testing.assert_close(done[2:-2], places[2:-2] / 64, atol=2e-3, rtol=0)
+
+    def test_a_factor_that_leaves_nothing(self) -> None:
+        message = "a picture of 9x6 pixels has none left when resized by 0.15"
+        with pytest.raises(OptionError, match=message):
+            resize(photo(1, 6, 9), 0.15, "area")
+        assert resize(photo(1, 7, 9), 0.15, "area").shape == (1, 3, 1, 1)
+
+
+def test_rounding_to_8_bits_clips_and_takes_halves_to_even() -> None:
+    values = torch.tensor([-0.2, 0.0, 0.5 / 255, 1.5 / 255, 0.999, 1.3], dtype=torch.float64)
+    assert (round_to_8_bits(values) * 255).tolist() == pytest.approx([0, 0, 0, 2, 255, 255])
 
 
 class TestGaussianNoise:
@@ -209,6 +240,18 @@ class TestSettings:
             off = (lq - small)[..., 2:-2].abs().max()
             assert off < 4 / 255, seed
 
+    def test_the_official_first_resize_moves_the_picture(self) -> None:
+        ramp = torch.linspace(0.1, 0.9, 64).repeat(1, 3, 64, 1)
+        small = F.interpolate(ramp, scale_factor=0.25, mode="area")
+        reduced = nothing(resize_probabilities=(0, 1, 0), resize_range=(0.37, 1.0))
+        official = replace(reduced, first_resize_by_factor=True)
+        off = [
+            float((degrade(ramp, official, Lowest(seed)) - small)[..., 2:-2].abs().max())
+            for seed in range(8)
+        ]
+        assert max(off) > 4 / 255  # bilinear and bicubic; area takes the whole picture
+        assert min(off) < 4 / 255
+
     @pytest.mark.parametrize(
         "change",
         [
@@ -278,6 +321,7 @@ class TestSettings:
         assert (first.blur_probability, second.blur_probability) == (1.0, 0.8)
         assert first.gray_probability == second.gray_probability == 0.4
         assert first.gaussian_probability == second.gaussian_probability == 0.5
+        assert not realesrgan_x4().first_resize_by_factor
         assert (realesrgan_x4().second_probability, realesrgan_x4().final_sinc_probability) == (
             0.5,
             0.8,
