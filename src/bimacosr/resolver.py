@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -16,21 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from bimacosr.config.picture import OutputSettings, PictureLimits
-from bimacosr.config.upscale import UpscaleSettings
+from bimacosr.config.upscale import SamplingSettings, UpscaleSettings
 from bimacosr.errors import BackendError, OptionError, ReadError
 from bimacosr.io.memory import from_array, from_pillow
 from bimacosr.io.picture import Picture, read_picture
 from bimacosr.io.writer import check_target, write_picture
 from bimacosr.models.catalogue import DEFAULT_MODEL, find_model
 from bimacosr.pack.format import PackedModel, read_packed
-from bimacosr.upscale import Backend, Progress, enlarge
+from bimacosr.upscale import Backend, Notice, Progress, enlarge, warn
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["BACKENDS", "SuperResolver", "beside", "load"]
 
-BACKENDS = ("auto", "torch")
+BACKENDS = ("auto", "native", "torch")
 """Names that `load` takes."""
 
 
@@ -39,14 +39,22 @@ class SuperResolver:
 
     Args:
         backend: Runs the network.
-        model: The packed model that it runs.
+        model: The packed model that it runs; None for weights of the paper family.
         settings: What a call uses unless it says otherwise.
+        notice: Told what the user should know though nothing failed; without it, a `UserWarning`.
     """
 
-    def __init__(self, backend: Backend, model: PackedModel, settings: UpscaleSettings) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        model: PackedModel | None,
+        settings: UpscaleSettings,
+        notice: Notice | None = None,
+    ) -> None:
         self.backend = backend
         self.model = model
         self.settings = settings
+        self.notice = notice or warn
 
     @property
     def scale(self) -> int:
@@ -134,7 +142,14 @@ class SuperResolver:
         height, width = picture.pixels.shape[:2]
         size = settings.target_size(height, width, self.scale)
         check_target(target, size, written)
-        write_picture(target, self.enlarge(picture, settings, progress), settings=written)
+        large = enlarge(
+            picture,
+            self.backend,
+            settings,
+            progress=progress,
+            notice=lambda message: self.notice(f"{source}: {message}"),
+        )
+        write_picture(target, large, settings=written)
         return size
 
     def enlarge(
@@ -144,39 +159,102 @@ class SuperResolver:
         progress: Progress | None = None,
     ) -> Picture:
         """Enlarge a decoded picture, with its alpha and metadata."""
-        return enlarge(picture, self.backend, settings or self.settings, progress=progress)
+        return enlarge(
+            picture,
+            self.backend,
+            settings or self.settings,
+            progress=progress,
+            notice=self.notice,
+        )
 
 
 def load(
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | None = None,
     backend: str = "auto",
     device: str = "cpu",
+    *,
+    weights: str | Path | None = None,
+    autoencoder: str | Path | None = None,
+    config: str | Path | None = None,
+    method: str | None = None,
+    isa: str | None = None,
+    notice: Notice | None = None,
     **options: Any,
 ) -> SuperResolver:
-    """Load a model.
+    """Load a model of the package, a packed file, or weights of the paper family.
 
     Args:
-        model: A name of `bimacosr info`, or a packed file.
-        backend: "torch", or "auto" for the best one that is installed.
-        device: Where the torch backend runs: "cpu", "cuda", "mps"...
-        **options: Fields of `UpscaleSettings` that every call uses unless it says otherwise.
+        model: A name of `bimacosr info`, or a packed file; None is the default model.
+        backend: "native" (the 1-bit engine), "torch", or "auto": native for a model on the cpu,
+            else torch.
+        device: Where the torch backend runs: "cpu", "cuda", "mps"... The native one is for "cpu".
+        weights: Instead of a model: a checkpoint (.pth, .safetensors) of ResShift, SinSR or a
+            student of BiMaCoSR or one of its rivals, or the name of a release.
+        autoencoder: First stage of `weights`; without it the released VQ-f4.
+        config: Official YAML configuration of `weights`; without it the checkpoint tells.
+        method: Binarization of `weights` without configuration, where their keys do not tell it.
+        isa: Instruction set of the native backend: a name of `bimacosr.engine.instruction_sets()`;
+            without it BIMACOSR_ISA of the environment, else the best of this machine.
+        notice: Told what the user should know though nothing failed; without it, a `UserWarning`.
+        **options: Fields of `UpscaleSettings` that every call uses unless it says otherwise, and
+            with `weights` fields of `SamplingSettings`: steps, sampler, tiling, ...
 
     Raises:
         ModelError: the model is unknown or damaged.
         BackendError: the backend or the device is not there.
-        OptionError: an option is unknown or out of its range.
+        OptionError: an option is unknown, out of its range, or not for this kind of model.
     """
     if backend not in BACKENDS:
         raise OptionError(f"there is no backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    settings = _changed(UpscaleSettings(), options)
-    packed = read_packed(find_model(model))
+    if weights is None:
+        of_weights = {"autoencoder": autoencoder, "config": config, "method": method}
+        stray = [name for name, value in of_weights.items() if value is not None]
+        stray += [field.name for field in fields(SamplingSettings) if field.name in options]
+        if stray:
+            raise OptionError(f"{stray[0]} is only for weights of the paper family; give weights")
+        settings = _changed(UpscaleSettings(), options)
+        packed = read_packed(find_model(model or DEFAULT_MODEL))
+        return SuperResolver(_open(packed, backend, device, isa), packed, settings, notice)
+    if model is not None:
+        raise OptionError("give either a model or weights, not both")
+    if backend == "native":
+        raise OptionError("weights of the paper family need the torch backend")
+    chosen = {f.name: options.pop(f.name) for f in fields(SamplingSettings) if f.name in options}
+    settings, sampling = _changed(UpscaleSettings(), options), SamplingSettings(**chosen)
+    if settings.tile is not None and sampling.tiling == "official":
+        raise OptionError("tile is for the feathered tiling; the official one takes chop_size")
+    try:
+        from bimacosr.reference.open import WeightFiles, open_latent
+    except ImportError as error:
+        raise _without_torch(error) from error
+    files = WeightFiles(weights=weights, autoencoder=autoencoder, config=config, method=method)
+    opened = open_latent(files, sampling, device)
+    for message in opened.notices:
+        (notice or warn)(message)
+    return SuperResolver(opened.backend, None, settings, notice)
+
+
+def _open(packed: PackedModel, backend: str, device: str, isa: str | None) -> Backend:
+    """The backend that `load` was asked for."""
+    from bimacosr.engine import NativeBackend, is_available
+
+    if backend == "auto":
+        backend = "native" if device == "cpu" and is_available() else "torch"
+    if backend == "native":
+        if device != "cpu":
+            raise OptionError(f"the native backend runs on the cpu, not on {device!r}")
+        return NativeBackend(packed, isa)
+    if isa is not None:
+        raise OptionError("isa is for the native backend")
     try:
         from bimacosr.reference import TorchBackend
     except ImportError as error:
-        raise BackendError(
-            f"the torch backend needs PyTorch ({error}): pip install 'bimacosr[torch]'"
-        ) from error
-    return SuperResolver(TorchBackend(packed, device), packed, settings)
+        raise _without_torch(error) from error
+    return TorchBackend(packed, device)
+
+
+def _without_torch(error: ImportError) -> BackendError:
+    return BackendError(f"the torch backend needs PyTorch ({error}): pip install 'bimacosr[torch]'")
 
 
 def beside(source: Path, settings: UpscaleSettings, native: int) -> Path:
@@ -191,5 +269,5 @@ def _changed(settings: UpscaleSettings, options: dict[str, Any]) -> UpscaleSetti
     try:
         return replace(settings, **options)
     except TypeError as error:
-        known = ", ".join(UpscaleSettings.__dataclass_fields__)
+        known = ", ".join(field.name for field in fields(UpscaleSettings))
         raise OptionError(f"unknown option ({error}); the options are {known}") from error

@@ -8,8 +8,9 @@ Reading and writing files lie before and after, in `bimacosr.io`; the network li
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,16 +23,31 @@ from bimacosr.config.upscale import UpscaleSettings
 from bimacosr.errors import BimacosrError, LimitError, ResultError
 from bimacosr.io.color import bleed_edges, from_float01, resize, to_float01, to_grey, to_rgb
 from bimacosr.io.picture import Picture
-from bimacosr.tiling import Tile, blend, plan
+from bimacosr.tiling import Block, Tile
 
-__all__ = ["FEATHER", "Backend", "Progress", "enlarge"]
-
-FEATHER = 4
-"""Pixels of the input over which two tiles are blended on either side of their joint."""
+__all__ = ["Backend", "Notice", "Progress", "Tiling", "enlarge", "warn"]
 
 Plane = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called with the number of tiles done and their total."""
+
+Notice = Callable[[str], None]
+"""Called with a sentence that the user should read, though nothing failed."""
+
+
+class Tiling(Protocol):
+    """How pictures are cut for a network, and joined."""
+
+    def of_tile(self, tile: int) -> Tiling:
+        """The same with tiles of that many pixels of the input."""
+
+    def plan(self, height: int, width: int) -> list[list[Tile]]:
+        """Rows of tiles that cover a picture of that many pixels."""
+
+    def join(
+        self, rows: Iterable[list[Tile]], restored: Callable[[Tile], Plane], *, scale: int
+    ) -> Iterator[Block]:
+        """Rectangles that cover the finished picture once; asks for the tiles in their order."""
 
 
 class Backend(Protocol):
@@ -43,11 +59,19 @@ class Backend(Protocol):
     scale: int
     """Its enlargement."""
 
-    margin: int
-    """Pixels around a tile that it must see for the tile to come out as in the whole picture."""
+    side_by_side: bool
+    """Tiles are worked on side by side, as many as there are threads; else one after another."""
 
-    def start_worker(self) -> None:
-        """Called once in each thread that will call `restore`."""
+    trusted: bool
+    """A result that does not resemble the picture is an error; else (weights that the user brings,
+    which may be meant for anything) it is said, and the picture is written."""
+
+    @property
+    def tiling(self) -> Tiling:
+        """How it wants pictures cut, but for the user's wish."""
+
+    def start_worker(self, threads: int) -> None:
+        """Called once in each thread that will call `restore`, which may use so many `threads`."""
 
     def restore(self, lq: Plane, *, row: int, column: int, seed: int) -> Plane:
         """Enlarge a tile.
@@ -60,7 +84,8 @@ class Backend(Protocol):
 
         Returns:
             (h * scale) x (w * scale) x 3, float32, not clipped. The same call gives the same
-            bits, whatever was called before and from whichever thread.
+            bits, whatever was called before and from whichever thread (but for a backend with the
+            official noise, which goes on from call to call).
         """
 
 
@@ -70,8 +95,16 @@ def enlarge(
     settings: UpscaleSettings,
     *,
     progress: Progress | None = None,
+    notice: Notice | None = None,
 ) -> Picture:
     """Enlarge a picture; depth, number of channels, alpha and metadata stay as they are.
+
+    Args:
+        picture: What is enlarged.
+        backend: Runs the network.
+        settings: The user's wishes.
+        progress: Called after each tile.
+        notice: Told what the user should know; without it, it is a `UserWarning`.
 
     Raises:
         ResultError: the network's result is NaN, black or flat where the picture is not.
@@ -82,9 +115,10 @@ def enlarge(
     source = bleed_edges(picture.pixels, picture.alpha)
     with _fitting(height * scale, width * scale):
         result = np.empty((height * scale, width * scale, channels), source.dtype)
-    rows = plan(height, width, tile=settings.tile, margin=backend.margin, feather=FEATHER)
-    with _restorer(source, backend, settings, rows, progress) as restored:
-        for block in blend(rows, restored, scale=scale, width=width):
+    tiling = backend.tiling if settings.tile is None else backend.tiling.of_tile(settings.tile)
+    rows = tiling.plan(height, width)
+    with _restorer(source, backend, settings, rows, progress, notice or warn) as restored:
+        for block in tiling.join(rows, restored, scale=scale):
             pixels = block.pixels if channels == 3 else to_grey(block.pixels)
             bottom, right = block.y + pixels.shape[0], block.x + pixels.shape[1]
             result[block.y : bottom, block.x : right] = from_float01(pixels, source.dtype)
@@ -117,19 +151,24 @@ def _restorer(
     settings: UpscaleSettings,
     rows: list[list[Tile]],
     progress: Progress | None,
+    notice: Notice,
 ) -> Iterator[Callable[[Tile], Plane]]:
     """A function that gives the enlarged tiles in the plan's order, made a few ahead in threads."""
     tiles = [tile for row in rows for tile in row]
-    coming: deque[Future[Plane]] = deque()
+    coming: deque[Future[tuple[Plane, str | None]]] = deque()
     upcoming = iter(tiles)
     done = 0
+    doubts: set[str] = set()
 
-    def restore(tile: Tile) -> Plane:
+    def restore(tile: Tile) -> tuple[Plane, str | None]:
         ys, xs = tile.rows.read, tile.columns.read
         lq = to_rgb(to_float01(source[ys.start : ys.stop, xs.start : xs.stop]))
         sr = backend.restore(lq, row=ys.start, column=xs.start, seed=settings.seed)
-        _check(lq, sr, backend.scale)
-        return sr
+        _check_finite(sr)
+        doubt = _doubt(lq, sr, backend.scale)
+        if doubt and backend.trusted:
+            raise ResultError(f"the network gave {doubt}; the model is faulty")
+        return sr, doubt
 
     def submit() -> None:
         if (tile := next(upcoming, None)) is not None:
@@ -137,16 +176,23 @@ def _restorer(
 
     def next_restored(_: Tile) -> Plane:
         nonlocal done
-        sr = coming.popleft().result()
+        sr, doubt = coming.popleft().result()
         submit()
+        if doubt and doubt not in doubts:
+            doubts.add(doubt)
+            notice(f"the network gave {doubt}; are its weights and settings meant for pictures?")
         done += 1
         if progress is not None:
             progress(done, len(tiles))
         return sr
 
-    pool = ThreadPoolExecutor(settings.workers, "tile", initializer=backend.start_worker)
+    workers = min(settings.workers, len(tiles)) if backend.side_by_side else 1
+    threads = settings.workers // workers
+    pool = ThreadPoolExecutor(
+        workers, "tile", initializer=backend.start_worker, initargs=(threads,)
+    )
     try:
-        for _ in range(2 * settings.workers):
+        for _ in range(2 * workers):
             submit()
         yield next_restored
     except BimacosrError:
@@ -157,25 +203,34 @@ def _restorer(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _check(lq: Plane, sr: Plane, scale: int) -> None:
-    """Refuse a tile that is not an enlargement of its input.
+def warn(message: str) -> None:
+    """A notice to a program that did not say where it wants them."""
+    warnings.warn(message, stacklevel=2)
+
+
+def _check_finite(sr: Plane) -> None:
+    """Refuse a tile with NaN or infinity.
 
     Raises:
-        ResultError: NaN or infinity, flat or black where the input is not, or another colour.
+        ResultError: there is one.
     """
     if not np.isfinite(sr).all():
         raise ResultError(
             "the network gave NaN for a part of the picture; the model or its device is faulty"
         )
+
+
+def _doubt(lq: Plane, sr: Plane, scale: int) -> str | None:
+    """What speaks against a tile being an enlargement of its input; None if nothing does.
+
+    That is: flat or black where the input is not, or another colour.
+    """
     spread = float(lq.std())
     if spread > 0.02 and float(sr.std()) < 0.1 * spread:
-        raise ResultError(
-            "the network gave a flat result where the picture is not; the model is faulty"
-        )
+        return "a flat result where the picture is not"
     h, w = lq.shape[:2]
     reduced = sr.reshape(h, scale, w, scale, -1).mean((1, 3))
     contrast = float(np.abs(lq - lq.mean((0, 1))).mean())  # fine dots may melt into their grey
     if np.abs(reduced - lq).mean() > max(0.25, 1.2 * contrast):
-        raise ResultError(
-            "the network gave a result that does not resemble the picture; the model is faulty"
-        )
+        return "a result that does not resemble the picture"
+    return None

@@ -374,11 +374,11 @@ def test_wrong_options_are_one_sentence(run: Run, folder: Path) -> None:
 def test_a_faulty_model_writes_no_picture(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bimacosr.reference import TorchBackend
+    from bimacosr.engine import NativeBackend
 
     photo(folder / "a.png")
     monkeypatch.setattr(
-        TorchBackend,
+        NativeBackend,
         "restore",
         lambda self, lq, **_: np.full((lq.shape[0] * 4, lq.shape[1] * 4, 3), np.nan, np.float32),
     )

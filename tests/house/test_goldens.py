@@ -45,8 +45,6 @@ NOT_COMPARED = {
         "resume": WORDS,
     },
     "sampler": {
-        "batch_PSNR_rgb": "of pictures that are not stated",
-        "batch_PSNR_y": "of pictures that are not stated",
         "imread_rgba": WORDS,
         "noise_draws": WORDS,
     },

@@ -65,7 +65,7 @@ def test_noise_is_of_the_place_and_the_seed() -> None:
     assert not np.allclose(whole, backend.restore(lq, row=0, column=0, seed=5), atol=1e-3)
     assert not np.allclose(whole, backend.restore(lq, row=1, column=0, seed=4), atol=1e-3)
     part = backend.restore(lq[8:, 8:], row=8, column=8, seed=4)
-    m = backend.margin
+    m = backend.tiling.margin
     inside = part[4 * m : -4 * m or None, 4 * m : -4 * m or None]
     np.testing.assert_allclose(inside, whole[32 + 4 * m : -4 * m, 32 + 4 * m : -4 * m], atol=1e-4)
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bimacosr.errors import OptionError
-from bimacosr.tiling import Block, Span, Tile, blend, plan
+from bimacosr.tiling import Block, Feathered, Official, Span, Tile, blend, plan
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,16 @@ class Cut:
     margin: int
     feather: int
     scale: int
+    multiple: int = 1
 
     def rows(self) -> list[list[Tile]]:
         return plan(
-            self.height, self.width, tile=self.tile, margin=self.margin, feather=self.feather
+            self.height,
+            self.width,
+            tile=self.tile,
+            margin=self.margin,
+            feather=self.feather,
+            multiple=self.multiple,
         )
 
     def blocks(self, restored: Callable[[Tile], np.ndarray]) -> list[Block]:
@@ -53,6 +59,7 @@ def cuts(draw: st.DrawFn) -> Cut:
         margin=draw(st.integers(0, 9)),
         feather=draw(st.integers(0, tile // 2)),
         scale=draw(st.integers(1, 4)),
+        multiple=draw(st.sampled_from([1, 1, 3, 8])),
     )
 
 
@@ -102,6 +109,7 @@ def test_a_tile_reads_its_margin_and_nothing_outside_the_picture(cut: Cut) -> No
             assert 0 <= span.read.start <= max(0, span.write.start - cut.margin)
             assert min(length, span.write.stop + cut.margin) <= span.read.stop <= length
             assert len(span.read) == len(spans[0].read)
+            assert len(span.read) % cut.multiple == 0 or len(span.read) == length
             assert (span.ramp_in == 0) == (span.write.start == 0 or cut.feather == 0)
             assert (span.ramp_out == 0) == (span.write.stop == length or cut.feather == 0)
 
@@ -219,3 +227,44 @@ def test_a_tile_smaller_than_its_ramps_is_refused(tile: int, feather: int, least
     with pytest.raises(OptionError, match=message):
         plan(30, 30, tile=tile, margin=1, feather=feather)
     assert plan(30, 30, tile=least, margin=1, feather=feather)
+
+
+def test_a_tile_reads_as_much_more_on_both_sides_up_to_a_multiple() -> None:
+    row = plan(1, 60, tile=20, margin=1, feather=2, multiple=16)[0]
+    assert [tile.columns.read for tile in row] == [range(32), range(14, 46), range(28, 60)]
+    assert row[1].columns.write == range(18, 42)
+
+
+def test_a_networks_wishes_are_the_plans_arguments() -> None:
+    tiling = Feathered(tile=20, margin=1, feather=2, multiple=16)
+    assert tiling.plan(1, 60) == plan(1, 60, tile=20, margin=1, feather=2, multiple=16)
+    assert len(tiling.of_tile(60).plan(1, 60)[0]) == 1
+
+
+class TestOfficial:
+    @pytest.mark.parametrize("size", [(1, 1), (64, 64), (65, 64), (30, 200), (150, 121), (90, 131)])
+    def test_tiles_of_an_exact_upsampler_join_to_the_exact_picture(
+        self, size: tuple[int, int]
+    ) -> None:
+        picture = np.random.default_rng(3).random((*size, 2), np.float32)
+        tiling = Official(chop_size=64)
+        result = np.full((2 * size[0], 2 * size[1], 2), np.nan, np.float32)
+        for block in tiling.join(
+            tiling.plan(*size), lambda tile: enlarged(cropped(picture, tile), 2), scale=2
+        ):
+            part = result[block.y : block.y + len(block.pixels)]
+            assert block.x == 0
+            assert np.isnan(part).all()
+            part[:] = block.pixels
+        np.testing.assert_allclose(result, enlarged(picture, 2), rtol=5e-7)
+
+    def test_a_pixel_is_the_mean_of_its_clipped_tiles(self) -> None:
+        tiling = Official(chop_size=8)
+        values = iter([0.0, 0.5, 2.0])
+        (block,) = tiling.join(
+            tiling.plan(8, 16),
+            lambda tile: np.full((8, len(tile.columns.read), 1), next(values), np.float32),
+            scale=1,
+        )
+        # tiles at 0, 7 and 8
+        assert block.pixels[0, :, 0].tolist() == [0.0] * 7 + [0.25] + [0.75] * 7 + [1.0]

@@ -17,7 +17,8 @@ from bimacosr.errors import BackendError, LimitError, OptionError, ResultError
 from bimacosr.io.color import bleed_edges, resize
 from bimacosr.io.metadata import Metadata
 from bimacosr.io.picture import Picture
-from bimacosr.upscale import FEATHER, enlarge
+from bimacosr.tiling import Feathered, Official
+from bimacosr.upscale import Tiling, enlarge
 
 RNG = np.random.default_rng(0)
 
@@ -26,15 +27,26 @@ class Repeat:
     """Nearest neighbour, in place of a network; notes what it was asked."""
 
     name = "repeat"
-    margin = 3
 
-    def __init__(self, scale: int = 4, change: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self,
+        scale: int = 4,
+        change: Callable[..., Any] | None = None,
+        *,
+        tiling: Tiling | None = None,
+        side_by_side: bool = True,
+        trusted: bool = True,
+    ) -> None:
         self.scale = scale
+        self.tiling = tiling or Feathered(margin=3)
+        self.side_by_side, self.trusted = side_by_side, trusted
+        self.threads: list[int] = []
         self.change = change
         self.asked: list[tuple[int, int, int, np.ndarray]] = []
         self.started: list[str] = []
 
-    def start_worker(self) -> None:
+    def start_worker(self, threads: int) -> None:
+        self.threads.append(threads)
         self.started.append(threading.current_thread().name)
 
     def restore(self, lq: np.ndarray, *, row: int, column: int, seed: int) -> np.ndarray:
@@ -191,7 +203,7 @@ class TestTiles:
     def test_margin_and_feather_are_read_around_the_core(self) -> None:
         backend = Repeat()
         enlarge(Picture(pixels(16, 48)), backend, UpscaleSettings(tile=16, threads=1))
-        around = FEATHER + backend.margin
+        around = 4 + 3
         size = 16 + 2 * around  # of all, also at the edges
         assert [(column, lq.shape[1]) for _, column, _, lq in backend.asked] == [
             (0, size),
@@ -259,6 +271,14 @@ class TestThreads:
         backend = Repeat(change=change)
         enlarge(Picture(pixels(80, 80)), backend, UpscaleSettings(tile=16, threads=threads))
         assert len(set(backend.started)) == len(backend.started) == threads
+        assert set(backend.threads) == {1}
+
+    def test_or_all_of_them_work_on_one_tile_after_another(self) -> None:
+        backend = Repeat(change=noisy, side_by_side=False)
+        enlarge(Picture(pixels(50, 60)), backend, UpscaleSettings(tile=16, threads=3))
+        assert backend.threads == [3]
+        places = [(row, column) for row, column, *_ in backend.asked]
+        assert places == sorted(places)
 
     def test_several_pictures_at_the_same_time(self) -> None:
         backend = Repeat(change=noisy)
@@ -285,6 +305,59 @@ def with_one(value: float) -> Callable[..., np.ndarray]:
         return sr
 
     return change
+
+
+class TestTilings:
+    def test_the_backends_own_is_taken_unless_the_user_says(self) -> None:
+        for tile, tiles in ((None, 2), (32, 8)):
+            backend = Repeat(tiling=Feathered(margin=1, tile=80))
+            enlarge(Picture(pixels(64, 128)), backend, UpscaleSettings(tile=tile))
+            assert len(backend.asked) == tiles
+
+    def test_the_official_one(self) -> None:
+        backend = Repeat(tiling=Official(chop_size=64), side_by_side=False)
+        picture = Picture(pixels(70, 131, 3, np.uint16))
+        large = enlarge(picture, backend, UpscaleSettings())
+        np.testing.assert_array_equal(large.pixels, repeated(picture.pixels))
+        places = [(row, column) for row, column, *_ in backend.asked]
+        assert places == [(row, column) for row in (0, 6) for column in (0, 56, 67)]
+
+    def test_the_official_one_has_no_cores(self) -> None:
+        backend = Repeat(tiling=Official())
+        with pytest.raises(
+            OptionError, match="tile is 32, but the official tiling takes chop_size"
+        ):
+            enlarge(Picture(pixels(9, 9)), backend, UpscaleSettings(tile=32))
+
+
+class TestDoubts:
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda sr, **_: sr * 0 + 0.5, "gave a flat result where the picture is not; are its"),
+            (lambda sr, **_: 1 - sr, "gave a result that does not resemble the picture; are its"),
+        ],
+    )
+    def test_of_weights_that_the_user_brings_are_said_once(
+        self, change: Callable[..., Any], words: str
+    ) -> None:
+        told: list[str] = []
+        backend = Repeat(change=change, trusted=False)
+        settings = UpscaleSettings(tile=16, threads=2)
+        large = enlarge(Picture(pixels(60, 60)), backend, settings, notice=told.append)
+        assert large.pixels.shape == (240, 240, 3)
+        assert len(told) == 1
+        assert words in told[0]
+
+    def test_without_a_listener_they_are_a_warning(self) -> None:
+        backend = Repeat(change=lambda sr, **_: 1 - sr, trusted=False)
+        with pytest.warns(UserWarning, match="does not resemble the picture"):
+            enlarge(Picture(pixels(20, 20)), backend, UpscaleSettings(threads=1))
+
+    def test_nan_is_an_error_all_the_same(self) -> None:
+        backend = Repeat(change=lambda sr, **_: sr * np.nan, trusted=False)
+        with pytest.raises(ResultError, match="gave NaN"):
+            enlarge(Picture(pixels(20, 20)), backend, UpscaleSettings(threads=1))
 
 
 class TestBadResults:
@@ -396,7 +469,7 @@ class TestSettings:
     def test_at_the_ends_of_the_ranges(self) -> None:
         assert UpscaleSettings(seed=2**64 - 1, tile=16, threads=1024, scale=16).workers == 1024
         assert UpscaleSettings(seed=0, tile=4096, threads=0, width=1).workers >= 1
-        assert 2 * FEATHER <= 16, "the smallest tile must hold its own ramps"
+        assert Feathered(margin=0, tile=16).plan(9, 9), "the smallest tile must hold its own ramps"
 
     def test_a_changed_copy_is_checked_too(self) -> None:
         with pytest.raises(OptionError, match="tile is 3 pixels"):

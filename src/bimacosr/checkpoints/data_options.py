@@ -182,6 +182,7 @@ def read_degradation_settings(section: Section, kernels: Section) -> Degradation
         second=_stage(section, kernels, "2"),
         second_probability=section.need("second_order_prob", "number"),
         final_sinc_probability=kernels.need("final_sinc_prob", "number"),
+        first_resize_by_factor=True,
     )
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bimacosr.cli.paper import paper_options
 from bimacosr.cli.report import Report
 from bimacosr.config.picture import OutputSettings, PictureLimits
 from bimacosr.config.upscale import UpscaleSettings
@@ -35,9 +36,12 @@ class Request:
 
     inputs: tuple[str, ...]
     output: Path | None
-    model: str
+    model: str | None
     backend: str
     device: str
+    isa: str | None
+    paper: dict[str, Any]
+    """What was said about weights of the paper family: arguments of `bimacosr.load`."""
     settings: UpscaleSettings
     written: OutputSettings
     limits: PictureLimits
@@ -55,8 +59,9 @@ class Request:
     help="Folder for the results, or a file for a single picture. Without it, beside the input "
     "as NAME_x4.EXT (a folder: FOLDER_x4).",
 )
-@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Name or packed file.")
-@click.option("--backend", default="auto", show_default=True, help="auto or torch.")
+@click.option("--model", help=f"Name or packed file. [default: {DEFAULT_MODEL}]")
+@click.option("--backend", default="auto", show_default=True, help="auto, native or torch.")
+@click.option("--isa", help="Instruction set of the native backend. [default: the best]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps...")
 @click.option("--scale", type=float, help="Enlargement; any factor up to 16. [default: 4]")
 @click.option("--width", type=int, help="Width of the result in pixels; the height follows.")
@@ -67,8 +72,8 @@ class Request:
 @click.option("--skip-existing", is_flag=True, help="Leave results that exist: continue a batch.")
 @click.option("--strip-metadata", is_flag=True, help="Leave out EXIF, XMP and DPI.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
-@click.option("--tile", type=int, default=128, show_default=True, help="Tile side, input pixels.")
-@click.option("--threads", type=int, default=0, help="Tiles at a time. [default: processors]")
+@click.option("--tile", type=int, help="Tile side, input pixels. [default: the model's, 128]")
+@click.option("--threads", type=int, default=0, help="Threads at work. [default: processors]")
 @click.option(
     "--max-pixels",
     type=int,
@@ -78,12 +83,15 @@ class Request:
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@paper_options
 def upscale(
     inputs: tuple[str, ...],
     output: Path | None,
-    model: str,
+    model: str | None,
     backend: str,
     device: str,
+    isa: str | None,
+    paper: dict[str, Any],
     scale: float | None,
     width: int | None,
     height: int | None,
@@ -93,7 +101,7 @@ def upscale(
     skip_existing: bool,
     strip_metadata: bool,
     seed: int,
-    tile: int,
+    tile: int | None,
     threads: int,
     max_pixels: int,
     dry_run: bool,
@@ -114,6 +122,8 @@ def upscale(
             model=model,
             backend=backend,
             device=device,
+            isa=isa,
+            paper=paper,
             settings=UpscaleSettings(
                 seed=seed, tile=tile, threads=threads, scale=scale, width=width, height=height
             ),
@@ -146,7 +156,15 @@ def run(request: Request, report: Report) -> None:
             sources.append(found)
         else:
             report.failed(str(found))
-    resolver = load(request.model, request.backend, request.device)
+    resolver = load(
+        request.model,
+        request.backend,
+        request.device,
+        isa=request.isa,
+        notice=_noting(report),
+        tile=request.settings.tile,
+        **request.paper,
+    )
     jobs = []
     for job in plan_jobs(
         sources, request.output, request.written.format, request.settings, resolver.scale
@@ -159,6 +177,17 @@ def run(request: Request, report: Report) -> None:
         for job in jobs:
             with _reporting(job.source, report):
                 _do(job, resolver, request, report)
+
+
+def _noting(report: Report) -> Callable[[str], None]:
+    """What tells the user something though nothing failed."""
+    from bimacosr.io.failures import shown
+
+    def note(message: str) -> None:
+        if not report.quiet:
+            click.echo(f"note: {shown(message)}", err=True)
+
+    return note
 
 
 def _do(job: Job, resolver: SuperResolver, request: Request, report: Report) -> None:

@@ -21,6 +21,7 @@ from bimacosr.config.binarize import BinarizeSettings, KeepFloatRule
 from bimacosr.config.edge import EdgeSettings
 from bimacosr.errors import ModelError
 from bimacosr.networks.edge import EdgeNet
+from bimacosr.pack.arrays import ArrayReader
 from bimacosr.pack.format import Array, PackedModel, pack_signs, unpack_signs
 
 __all__ = ["FAMILIES", "pack_network", "rebuild_network"]
@@ -101,13 +102,12 @@ def rebuild_network(model: PackedModel) -> nn.Module:
             network = FAMILIES[model.family](model.network)
             student = binarize(network, settings)
         layers = {f"{name}.weight" for name in layers_to_replace(network, settings)}
-        left = dict(model.tensors)
+        arrays = ArrayReader(model.tensors)
         state = {
-            key: torch.from_numpy(_expand(left, key, tuple(entry.shape), key in layers))
+            key: torch.from_numpy(_expand(arrays, key, tuple(entry.shape), key in layers))
             for key, entry in student.state_dict().items()
         }
-        if left:
-            raise ValueError(f"the network has no {', '.join(sorted(left))}")
+        arrays.finish()
         _check_sparse(student, state)
         student.load_state_dict(state, assign=True)
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
@@ -117,30 +117,21 @@ def rebuild_network(model: PackedModel) -> nn.Module:
     return student.eval().requires_grad_(False)
 
 
-def _expand(left: dict[str, Array], key: str, shape: tuple[int, ...], bits: bool) -> Array:
-    """The float32 array of a state-dict entry; what it is made of is taken out of `left`."""
+def _expand(arrays: ArrayReader, key: str, shape: tuple[int, ...], bits: bool) -> Array:
+    """The float32 array of a state-dict entry; what it is made of is taken out of `arrays`."""
     if key.endswith(_NO_EFFECT):
         return np.zeros(shape, np.float32)
     if bits:
         owner = key.removesuffix(".weight")
         c_out, c_in, *kernel = shape
         words = (c_out, math.prod(kernel), -(-c_in // 64))
-        signs = unpack_signs(_taken(left, owner + _SIGNS, words, "uint64"), c_in)
-        scale = _taken(left, owner + _SCALE, (c_out,), "float16")
-        weight = signs * scale.astype(np.float32)[:, None, None]
+        signs = unpack_signs(arrays.take(owner + _SIGNS, words, "uint64"), c_in)
+        weight = signs * arrays.half(owner + _SCALE, (c_out,))[:, None, None]
         return np.ascontiguousarray(weight.reshape(shape))
     if key.endswith("indices_float"):
-        return _taken(left, key.removesuffix("_float"), shape, "uint16").astype(np.float32)
-    return _taken(left, key, shape, "float16").astype(np.float32)
-
-
-def _taken(left: dict[str, Array], name: str, shape: tuple[int, ...], kind: str) -> Array:
-    if name not in left:
-        raise ValueError(f"{name} is missing")
-    array = left.pop(name)
-    if array.shape != shape or array.dtype != kind:
-        raise ValueError(f"{name} is {array.dtype} {array.shape}, not {kind} {shape}")
-    return array
+        name = key.removesuffix("_float")
+        return arrays.take(name, shape, "uint16").astype(np.float32)
+    return arrays.half(key, shape)
 
 
 def _check_sparse(student: nn.Module, state: dict[str, torch.Tensor]) -> None:

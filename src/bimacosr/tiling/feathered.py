@@ -3,7 +3,8 @@
 A tile has a core; the cores cover the picture once. Around its core a tile is *blended* with its
 neighbours over `feather` pixels on either side of the joint, by weights that sum to 1, and around
 that it *reads* `margin` more pixels which it does not write: there the network sees the picture's
-edge of the tile, not of the picture.
+edge of the tile, not of the picture. Where a network takes only multiples of a size, a tile reads
+up to the next one, half of it on each side, as long as the picture has pixels.
 
 Coordinates count low-quality pixels unless a name says otherwise.
 """
@@ -11,7 +12,7 @@ Coordinates count low-quality pixels unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from bimacosr.errors import OptionError
 
-__all__ = ["Block", "Span", "Tile", "blend", "plan"]
+__all__ = ["Block", "Feathered", "Span", "Tile", "blend", "plan"]
 
 Plane = npt.NDArray[np.float32]
 
@@ -77,7 +78,62 @@ class Block:
     """H x W x C."""
 
 
-def plan(height: int, width: int, *, tile: int, margin: int, feather: int) -> list[list[Tile]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Feathered:
+    """How a network wants its pictures cut; sizes in pixels of the input."""
+
+    tile: int = 128
+    """Longest side of a core, at least twice the feather."""
+
+    margin: int
+    """Pixels around what a tile writes that it must see."""
+
+    feather: int = 4
+    """Pixels over which two tiles are blended on either side of their joint."""
+
+    multiple: int = 1
+    """Sides that the network takes."""
+
+    whole: int = 0
+    """A side of the picture up to this is not cut, although longer than `tile`: at the picture's
+    edges a tile has nothing to overlap with."""
+
+    def of_tile(self, tile: int) -> Feathered:
+        """The same with another side of a core."""
+        seen = tile + 2 * (self.feather + self.margin)
+        return replace(self, tile=tile, whole=min(self.whole, seen))
+
+    def plan(self, height: int, width: int) -> list[list[Tile]]:
+        """Rows of tiles, see `plan`."""
+        return plan(
+            height,
+            width,
+            tile=self.tile,
+            margin=self.margin,
+            feather=self.feather,
+            multiple=self.multiple,
+            whole=self.whole,
+        )
+
+    def join(
+        self, rows: Iterable[list[Tile]], restored: Callable[[Tile], Plane], *, scale: int
+    ) -> Iterator[Block]:
+        """The finished picture from the enlarged tiles, see `blend`."""
+        rows = list(rows)
+        width = rows[0][-1].columns.write.stop
+        return blend(rows, restored, scale=scale, width=width)
+
+
+def plan(
+    height: int,
+    width: int,
+    *,
+    tile: int,
+    margin: int,
+    feather: int,
+    multiple: int = 1,
+    whole: int = 0,
+) -> list[list[Tile]]:
     """Rows of tiles that cover a picture of `height` x `width` pixels.
 
     Args:
@@ -86,19 +142,22 @@ def plan(height: int, width: int, *, tile: int, margin: int, feather: int) -> li
         tile: Longest side of a core; the cores of a picture have nearly equal sides.
         margin: Pixels read but not written on each side.
         feather: Pixels of blending on either side of a joint.
+        multiple: A tile reads a multiple of this, or the whole side of the picture.
+        whole: Longest side of a picture that is one tile, if more than `tile`.
 
     Raises:
         OptionError: `tile` is smaller than twice the feather.
     """
     if tile < max(1, 2 * feather):
         raise OptionError(f"tile is {tile} pixels; it must be at least {max(1, 2 * feather)}")
-    columns = _spans(width, tile, margin, feather)
-    return [
-        [Tile(row, column) for column in columns] for row in _spans(height, tile, margin, feather)
-    ]
+    rows, columns = (
+        _spans(length, max(tile, length if length <= whole else 0), margin, feather, multiple)
+        for length in (height, width)
+    )
+    return [[Tile(row, column) for column in columns] for row in rows]
 
 
-def _spans(length: int, tile: int, margin: int, feather: int) -> list[Span]:
+def _spans(length: int, tile: int, margin: int, feather: int, multiple: int) -> list[Span]:
     """Cores of nearly equal length, each reading as much as the others."""
     number = -(-length // tile)
     while number > 1 and length // number < 2 * feather:
@@ -109,7 +168,10 @@ def _spans(length: int, tile: int, margin: int, feather: int) -> list[Span]:
         for start, stop in pairwise(joints)
     ]
     # one size for all, so that a backend prepares itself for one shape a picture
-    reach = min(length, max(len(write) for write in writes) + 2 * margin)
+    needed = max(len(write) for write in writes) + 2 * margin
+    more = -needed % multiple
+    margin += more // 2
+    reach = min(length, needed + more)
     spans = []
     for write in writes:
         start = min(max(0, write.start - margin), length - reach)

@@ -1,4 +1,4 @@
-"""The PyTorch backend: readable, and the oracle of the native engine.
+"""The PyTorch backend of packed models: readable, and the oracle of the native engine.
 
 restore(tile) = decode(one_step(encode(bicubic of tile)))
 """
@@ -17,10 +17,12 @@ from bimacosr.config.diffusion import DiffusionSettings
 from bimacosr.config.edge import EdgeSettings
 from bimacosr.diffusion.process import Process, enlarge, make_process
 from bimacosr.diffusion.samplers import one_step
-from bimacosr.errors import BackendError, ModelError, OptionError
+from bimacosr.errors import ModelError, OptionError
 from bimacosr.networks.pixel_codec import PixelCodec
 from bimacosr.pack.format import PackedModel
 from bimacosr.pack.modules import rebuild_network
+from bimacosr.reference.device import open_device
+from bimacosr.tiling import Feathered
 
 __all__ = ["TorchBackend"]
 
@@ -40,19 +42,21 @@ class TorchBackend:
     """
 
     name = "torch"
+    side_by_side = True
+    trusted = True
 
     def __init__(self, model: PackedModel, device: str = "cpu") -> None:
         # oneDNN keeps what it prepared for every shape it ever saw, about 20 MB each
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-        self.device = _open_device(device)
+        self.device = open_device(device)
         self.network: nn.Module = rebuild_network(model).to(self.device)
         settings = EdgeSettings(**model.network)
         self.scale = settings.scale
-        self.margin = settings.receptive_radius
+        self.tiling = Feathered(margin=settings.receptive_radius)
         self.process = _open_process(model)
         self.codec = PixelCodec(settings.scale)
 
-    def start_worker(self) -> None:
+    def start_worker(self, threads: int) -> None:
         """One thread a tile: the order of every sum is then the same on any machine's cores."""
         torch.set_num_threads(1)
 
@@ -92,15 +96,3 @@ def _open_process(model: PackedModel) -> Process:
         raise ModelError(
             f"the model {model.name!r} is damaged: its diffusion settings are wrong ({error})"
         ) from error
-
-
-def _open_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BackendError(
-            f"PyTorch cannot use the device {name!r} ({reason}); choose cpu"
-        ) from error
-    return device

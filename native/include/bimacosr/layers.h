@@ -1,0 +1,148 @@
+// The layers: weights made ready for one instruction set, and how they run over a whole map.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "bimacosr/map.h"
+#include "bimacosr/threads.h"
+
+namespace bimacosr {
+
+// A 1-bit layer as it lies in a file. Pointers are read while the layer is made, and not kept.
+struct BinarySource {
+  int outputs, inputs, taps;  // taps: 9 or 1
+  const uint64_t* signs;      // outputs x taps x ceil(inputs / 64)
+  const float* scale;         // outputs
+  const float* bias;          // outputs, or null
+  const float* rprelu;        // 3 x outputs (before, slope, after), or null
+  int sparse_count;           // entries of the sparse branch; 0: none
+  const int32_t* sparse_rows;
+  const int32_t* sparse_columns;
+  const float* sparse_values;
+  int rank;               // of the low-rank branch; 0: none
+  const float* low_rank_in;   // rank x inputs
+  const float* low_rank_out;  // outputs x rank
+  bool zero_is_positive;
+};
+
+// Where the time of a network goes.
+enum class Work : int {
+  kPrepare3x3,
+  kMultiply3x3,
+  kPrepare1x1,
+  kMultiply1x1,
+  kAttention,
+  kRearrange,
+  kNorm,
+  kFloat,
+};
+inline constexpr int kWorks = 8;
+
+// Memory that layers share, one after another. It belongs to one run at a time.
+class Workspace {
+ public:
+  explicit Workspace(ThreadPool& pool) : pool(pool) {}
+  ThreadPool& pool;
+  std::array<double, kWorks> seconds{};
+
+ private:
+  friend class BinaryLayer;
+  friend class FloatConv;
+  Buffer<uint8_t> signs_[2];                // zeros counted as positive; as negative
+  std::vector<Buffer<uint8_t>> shifted_;    // copies of signs_[0], see SignLayout::kGroups
+  Buffer<float> scales_[3];                 // mean |x| of the left neighbour, the pixel, the right
+  Buffer<float> y_, projected_;
+  std::vector<Buffer<float>> sums_;         // per thread
+  std::vector<Buffer<uint8_t>> scratch_;    // per thread
+  Buffer<float> planes_;
+};
+
+// Adds the time until its end to a workspace.
+class Timer {
+ public:
+  Timer(Workspace& space, Work work) : seconds_(space.seconds[static_cast<int>(work)]) {}
+  ~Timer() {
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  double& seconds_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// What goes into a 1-bit layer, and what is done with what comes out.
+struct BinaryCall {
+  MapView inputs[2] = {};        // concatenated
+  const float* gain = nullptr;   // the layer sees activation(gain * x + shift)
+  const float* shift = nullptr;
+  Activation activation = Activation::kNone;
+  const float* prelu = nullptr;  // see EpilogueTask
+  const float* output_gain = nullptr;
+  MapView residual = {};
+  float* moments = nullptr;  // 2 per tile and output channel
+};
+
+class BinaryLayer {
+ public:
+  BinaryLayer(const Kernels& kernels, const BinarySource& source);
+
+  int inputs() const { return inputs_; }
+  int outputs() const { return outputs_; }
+  int taps() const { return taps_; }
+  bool has_branches() const { return rank_ || !sparse_start_.empty(); }
+  const Kernels& kernels() const { return kernels_; }
+
+  // Stride 1, zero padding. `out` must not be an input, but may be the residual.
+  void run(const BinaryCall& call, const Target& out, Workspace& space) const;
+  void run(const BinaryCall& call, Map& out, Workspace& space) const {
+    run(call, out.target(), space);
+  }
+
+  // Stride 2 with 9 taps and no branches. The input is what split_phases made of a map of twice the
+  // height and width of `out`.
+  void run_half(const BinaryCall& call, const Target& out, Workspace& space) const;
+
+ private:
+  struct Frame;
+  Frame frame_of(const Shape& shape) const;
+  void reserve(Frame& frame, Workspace& space) const;
+  void prepare(const BinaryCall& call, const Frame& frame, int begin, int end,
+               Workspace& space) const;
+  void place_scales(const Frame& frame, int begin, int end, Workspace& space) const;
+  void multiply(const BinaryCall& call, const Frame& frame, int begin, int end, const Target& out,
+                Workspace& space) const;
+  bool two_signs() const { return !kernels_.zero_is_exact && !zero_is_positive_; }
+
+  const Kernels& kernels_;
+  int outputs_, inputs_, taps_, rank_;
+  bool zero_is_positive_;
+  size_t block_bytes_;
+  Buffer<uint8_t> weights_;
+  std::vector<float> scale_, half_scale_, bias_, rprelu_, low_rank_in_, low_rank_out_;
+  std::vector<int32_t> sparse_start_, sparse_column_;
+  std::vector<float> sparse_value_;
+};
+
+// A 3x3 convolution in float, stride 1, zero padding.
+class FloatConv {
+ public:
+  // weights: outputs x inputs x 3 x 3
+  FloatConv(const Kernels& kernels, int outputs, int inputs, const float* weights,
+            const float* bias);
+
+  int inputs() const { return inputs_; }
+  int outputs() const { return outputs_; }
+  const Kernels& kernels() const { return kernels_; }
+  // `out` has padded rows (Shape::of).
+  void run(const MapView& in, Map& out, Workspace& space) const;
+
+ private:
+  const Kernels& kernels_;
+  int outputs_, inputs_;
+  Buffer<float> weights_, bias_;
+};
+
+}  // namespace bimacosr

@@ -1,0 +1,46 @@
+// A pool of threads that, between two layers, wait a few microseconds before they go to sleep.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace bimacosr {
+
+// Not to be used from two threads at a time: every engine has its own. A child of fork() begins
+// with new threads, since a fork copies none. A system that gives no more threads than some slows it
+// down, and changes nothing else.
+class ThreadPool {
+ public:
+  // `threads` includes the caller; at least 1.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return threads_; }
+
+  // Calls work(task, thread) for each task from 0 to tasks - 1, in any order, and returns when all
+  // are done. `work` must not throw.
+  void run(int tasks, const std::function<void(int task, int thread)>& work);
+
+ private:
+  void start();
+  void stop();
+  void forget();
+  void serve(int thread);
+  void take_tasks(int thread);
+
+  const int threads_;
+  std::unique_ptr<std::vector<std::thread>> workers_;
+  int owner_ = 0;  // process that started them
+  std::atomic<unsigned> round_{0};
+  std::atomic<bool> ending_{false};
+  std::atomic<int> next_{0}, busy_{0};
+  int tasks_ = 0;
+  const std::function<void(int, int)>* work_ = nullptr;
+};
+
+}  // namespace bimacosr

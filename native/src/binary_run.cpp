@@ -1,0 +1,170 @@
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "binary_frame.h"
+
+namespace bimacosr {
+
+namespace {
+
+constexpr int kChunk = 256;  // pixels that a thread prepares at a time
+
+// Whether the layer sees its input as it lies there, so that no copy is needed for its branches.
+bool is_plain(const BinaryCall& call) {
+  return call.inputs[1].channels == 0 && !call.gain && !call.shift &&
+         call.activation == Activation::kNone;
+}
+
+}  // namespace
+
+void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin, int end,
+                          Workspace& space) const {
+  if (begin >= end) return;
+  Timer timer(space, taps_ == 1 ? Work::kPrepare1x1 : Work::kPrepare3x3);
+  const int chunks = (end - begin + kChunk - 1) / kChunk;
+  const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
+  const int used = (inputs_ + kernels_.unit_channels - 1) / kernels_.unit_channels;
+  std::vector<uint8_t> zeros(chunks, 0);
+  space.pool.run(chunks, [&](int chunk, int) {
+    PrepareTask task{};
+    task.inputs[0] = call.inputs[0];
+    task.inputs[1] = call.inputs[1];
+    task.channels = inputs_;
+    task.gain = call.gain;
+    task.shift = call.shift;
+    task.activation = call.activation;
+    task.y = is_plain(call) || !has_branches() ? nullptr : space.y_.data();
+    task.zero_is_positive = zero_is_positive_;
+    task.signs = frame.signs(space.signs_[0]);
+    task.negative_signs = two_signs() ? frame.signs(space.signs_[1]) : nullptr;
+    task.sign_stride = frame.sign_stride;
+    task.scales = frame.scales(space.scales_[1]);
+    task.zero_seen = &zeros[chunk];
+    task.low_rank = rank_ ? low_rank_in_.data() : nullptr;
+    task.rank = rank_;
+    task.projected = space.projected_.data();
+    task.begin = begin + chunk * kChunk;
+    task.end = std::min(end, task.begin + kChunk);
+    kernels_.prepare(task);
+    // channels that only fill up the units must be 0, wherever a layer before left its signs
+    if (grouped && used < frame.units)
+      for (int p = task.begin; p < task.end; p += 16)
+        std::memset(task.signs + p / 16 * frame.sign_stride + used * 64, 0,
+                    static_cast<size_t>(frame.units - used) * 64);
+    if (taps_ == 9) place_scales(frame, task.begin, task.end, space);
+  });
+  for (uint8_t zero : zeros) *frame.zero_seen |= zero;
+  if (frame.shifts.empty()) return;
+  // the last group of what is prepared has no right neighbour yet
+  const int from = begin ? begin - 16 : -frame.margin + 16;
+  const int to = end == frame.in_pixels ? end + frame.margin - 16 : end - 16;
+  const int groups = (to - from) / 16, share = 64, parts = (groups + share - 1) / share;
+  space.pool.run(parts * static_cast<int>(frame.shifts.size()), [&](int part, int) {
+    const int first = from + part % parts * share * 16;
+    kernels_.shift_signs(frame.signs(space.signs_[0]), frame.signs(space.shifted_[part / parts]),
+                         frame.sign_stride, frame.units, frame.shifts[part / parts], first,
+                         std::min(to, first + share * 16));
+  });
+}
+
+// What a tap of the left or right column must not read, since it lies in another row, has scale 0
+// for it; so has what lies between rows and after the last.
+void BinaryLayer::place_scales(const Frame& frame, int begin, int end, Workspace& space) const {
+  float* middle = frame.scales(space.scales_[1]);
+  float* left = frame.scales(space.scales_[0]);
+  float* right = frame.scales(space.scales_[2]);
+  const Shape& shape = frame.shape;
+  const int pixels = shape.pixels();
+  for (int p = begin; p < end;) {
+    const int in_phase = p % frame.period, x = in_phase % shape.row;
+    const int count = std::min(end - p, shape.row - x);
+    const int seen = in_phase < pixels ? std::clamp(shape.width - x, 0, count) : 0;
+    std::fill_n(middle + p + seen, count - seen, 0.0f);
+    std::copy_n(middle + p, count, left + p);
+    std::copy_n(middle + p, count, right + p);
+    if (x == 0) right[p] = 0;
+    if (shape.width - 1 >= x && shape.width - 1 < x + count) left[p + shape.width - 1 - x] = 0;
+    p += count;
+  }
+}
+
+void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin, int end,
+                           const Target& out, Workspace& space) const {
+  Timer timer(space, taps_ == 1 ? Work::kMultiply1x1 : Work::kMultiply3x3);
+  const bool two_passes = *frame.zero_seen && two_signs();
+  const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
+  std::array<Tap, 18> taps;
+  int tap_count = 0;
+  for (int pass = 0; pass < (two_passes ? 2 : 1); pass++)
+    for (int t = 0; t < taps_; t++) {
+      const Frame::Place& place = frame.places[t];
+      Tap& tap = taps[tap_count++];
+      Buffer<uint8_t>& signs =
+          place.shifted < 0 ? space.signs_[pass] : space.shifted_[place.shifted];
+      tap.signs = frame.signs(signs) +
+                  (grouped ? place.aligned / 16 * static_cast<ptrdiff_t>(frame.sign_stride)
+                           : place.aligned);
+      tap.scales = frame.scales(space.scales_[1 + place.dx]) + place.offset;
+      tap.weight = t;
+    }
+  const MapView prepared{space.y_.data(), static_cast<size_t>(inputs_) * kTile, inputs_};
+  const MapView& x = is_plain(call) ? call.inputs[0] : prepared;
+  const int blocks = (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
+  // few blocks and many threads: cut the strip, too
+  int share = end - begin;
+  while (share > kernels_.gemm_pixels && blocks * ((end - begin) / share) < 2 * space.pool.threads())
+    share = round_up(share / 2, kernels_.gemm_pixels);
+  const int parts = (end - begin + share - 1) / share;
+  space.pool.run(blocks * parts, [&](int job, int thread) {
+    const int block = job / parts, first = begin + job % parts * share;
+    const int last = std::min(end, first + share);
+    BinaryGemmTask gemm{};
+    gemm.taps = taps.data();
+    gemm.tap_count = tap_count;
+    gemm.sign_stride = frame.sign_stride;
+    gemm.channels = inputs_;
+    gemm.weights = weights_.data() + block * block_bytes_;
+    gemm.layer_taps = taps_;
+    gemm.new_weights = true;
+    gemm.sums = space.sums_[thread].data();
+    gemm.sums_stride = kernels_.gemm_pixels;
+    gemm.scratch = space.scratch_[thread].data();
+    EpilogueTask rest{};
+    rest.sums = gemm.sums;
+    rest.sums_stride = gemm.sums_stride;
+    rest.first = block * kernels_.gemm_channels;
+    rest.count = std::min(kernels_.gemm_channels, outputs_ - rest.first);
+    rest.scale = (two_passes ? half_scale_ : scale_).data();
+    rest.bias = bias_.empty() ? nullptr : bias_.data();
+    rest.rprelu = rprelu_.empty() ? nullptr : rprelu_.data();
+    rest.x = x;
+    if (!sparse_start_.empty()) {
+      rest.sparse_start = sparse_start_.data();
+      rest.sparse_column = sparse_column_.data();
+      rest.sparse_value = sparse_value_.data();
+    }
+    rest.low_rank = rank_ ? low_rank_out_.data() : nullptr;
+    rest.rank = rank_;
+    rest.projected = space.projected_.data();
+    rest.prelu = call.prelu;
+    rest.gain = call.output_gain;
+    rest.residual = call.residual;
+    rest.out = out.data;
+    rest.out_tile_stride = out.tile_stride;
+    rest.moments = call.moments;
+    rest.moments_channels = outputs_;
+    rest.row = frame.shape.row;
+    rest.width = frame.shape.width;
+    rest.pixels = frame.shape.pixels();
+    for (int p = first; p < last; p += kernels_.gemm_pixels) {
+      gemm.begin = rest.begin = p;
+      gemm.end = rest.end = std::min(last, p + kernels_.gemm_pixels);
+      kernels_.binary_gemm(gemm);
+      kernels_.epilogue(rest);
+      gemm.new_weights = false;
+    }
+  });
+}
+
+}  // namespace bimacosr

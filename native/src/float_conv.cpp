@@ -1,0 +1,68 @@
+#include <algorithm>
+#include <cstring>
+
+#include "bimacosr/layers.h"
+
+namespace bimacosr {
+
+FloatConv::FloatConv(const Kernels& kernels, int outputs, int inputs, const float* weights,
+                     const float* bias)
+    : kernels_(kernels), outputs_(outputs), inputs_(inputs) {
+  const int block = kernels.conv_channels, blocks = (outputs + block - 1) / block;
+  weights_.reserve(static_cast<size_t>(blocks) * inputs * 9 * block);
+  bias_.reserve(static_cast<size_t>(blocks) * block);
+  for (int n = 0; n < outputs; n++) {
+    bias_[n] = bias ? bias[n] : 0.0f;
+    for (int c = 0; c < inputs; c++)
+      for (int t = 0; t < 9; t++)
+        weights_[((static_cast<size_t>(n / block) * inputs + c) * 9 + t) * block + n % block] =
+            weights[(static_cast<size_t>(n) * inputs + c) * 9 + t];
+  }
+}
+
+void FloatConv::run(const MapView& in, Map& out, Workspace& space) const {
+  const Shape shape = out.shape();
+  constexpr int kBefore = 16, kAfter = 16;  // zeros left and right of a row
+  const size_t row_stride = shape.row + kBefore + kAfter;
+  const size_t plane_stride = (shape.height + 2) * row_stride;
+  space.planes_.reserve(plane_stride * inputs_);
+  float* origin = space.planes_.data() + row_stride + kBefore;
+  space.pool.run(inputs_, [&](int c, int) {
+    float* plane = space.planes_.data() + c * plane_stride;
+    std::memset(plane, 0, row_stride * sizeof(float));
+    std::memset(plane + (shape.height + 1) * row_stride, 0, row_stride * sizeof(float));
+    for (int y = 0; y < shape.height; y++) {
+      float* row = plane + (y + 1) * row_stride;
+      std::fill_n(row, kBefore, 0.0f);
+      std::fill(row + kBefore + shape.width, row + row_stride, 0.0f);
+      for (int x = 0; x < shape.width; x += 16) {
+        const int p = y * shape.row + x;
+        std::memcpy(row + kBefore + x,
+                    in.data + p / kTile * in.tile_stride + c * kTile + p % kTile,
+                    std::min(16, shape.width - x) * sizeof(float));
+      }
+    }
+  });
+  const int block = kernels_.conv_channels, blocks = (outputs_ + block - 1) / block;
+  constexpr int kRows = 8;
+  const int strips = (shape.height + kRows - 1) / kRows;
+  space.pool.run(strips * blocks, [&](int job, int) {
+    FloatConvTask task{};
+    const int b = job % blocks;
+    task.planes = origin;
+    task.plane_stride = plane_stride;
+    task.row_stride = row_stride;
+    task.channels = inputs_;
+    task.weights = weights_.data() + static_cast<size_t>(b) * inputs_ * 9 * block;
+    task.bias = bias_.data() + static_cast<size_t>(b) * block;
+    task.count = std::min(block, outputs_ - b * block);
+    task.width = shape.row;
+    task.out = out.data() + static_cast<size_t>(b) * block * kTile;
+    task.out_tile_stride = out.tile_stride();
+    task.out_row = shape.row;
+    const int first = job / blocks * kRows, last = std::min(shape.height, first + kRows);
+    for (task.y = first; task.y < last; task.y++) kernels_.float_conv(task);
+  });
+}
+
+}  // namespace bimacosr

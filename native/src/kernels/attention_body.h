@@ -1,0 +1,93 @@
+// Window attention, written once and compiled for each instruction set: see float_body.h, which
+// includes it. Queries lie in the lanes, so that the softmax over the keys sums down a column.
+
+constexpr int kAttended = kLanes == 8 ? 2 : 4;  // vectors of queries that the registers hold
+
+// Logits of `keys` keys from the `j`th on for kAttended vectors of queries, and their maximum.
+template <int keys>
+inline void attention_logits(const AttentionTask& task, const float* query, const float* key,
+                             const float* bias, float* to, V* most) {
+  V sum[keys][kAttended];
+  for (int j = 0; j < keys; j++)
+    for (int i = 0; i < kAttended; i++) sum[j][i] = set(0.0f);
+  for (int d = 0; d < task.head_channels; d++, query += kTile, key += kTile) {
+    V q[kAttended];
+    for (int i = 0; i < kAttended; i++) q[i] = load(query + i * kLanes);
+    for (int j = 0; j < keys; j++) {
+      const V k = set(key[j]);
+      for (int i = 0; i < kAttended; i++) sum[j][i] = fma(k, q[i], sum[j][i]);
+    }
+  }
+  const V scale = set(task.scale);
+  for (int j = 0; j < keys; j++, bias += task.tiles * kTile, to += kTile)
+    for (int i = 0; i < kAttended; i++) {
+      const V logit = fma(scale, sum[j][i], load(bias + i * kLanes));
+      most[i] = max(most[i], logit);
+      store(to + i * kLanes, logit);
+    }
+}
+
+// `channels` channels of the result for kAttended vectors of queries
+template <int channels>
+inline void attention_values(const AttentionTask& task, const float* value, const float* weights,
+                             const V* total, float* out) {
+  V sum[channels][kAttended];
+  for (int d = 0; d < channels; d++)
+    for (int i = 0; i < kAttended; i++) sum[d][i] = set(0.0f);
+  for (int j = 0; j < task.tokens; j++, weights += kTile) {
+    V weight[kAttended];
+    for (int i = 0; i < kAttended; i++) weight[i] = load(weights + i * kLanes);
+    const float* from = value + j / kTile * task.tile_stride + j % kTile;
+    for (int d = 0; d < channels; d++) {
+      const V v = set(from[d * kTile]);
+      for (int i = 0; i < kAttended; i++) sum[d][i] = fma(v, weight[i], sum[d][i]);
+    }
+  }
+  for (int d = 0; d < channels; d++)
+    for (int i = 0; i < kAttended; i++)
+      store(out + d * kTile + i * kLanes, mul(sum[d][i], total[i]));
+}
+
+// One head, for the kAttended vectors of queries at pixel `p` of tile `tile`.
+inline void attend(const AttentionTask& task, int head, int tile, int p) {
+  const size_t first = static_cast<size_t>(head) * task.head_channels * kTile;
+  const size_t part = static_cast<size_t>(task.heads) * task.head_channels * kTile;
+  const float* query = task.qkv + tile * task.tile_stride + first + p;
+  const float* bias =
+      task.bias + (static_cast<size_t>(head) * task.tokens * task.tiles + tile) * kTile + p;
+  const size_t bias_row = static_cast<size_t>(task.tiles) * kTile;
+  V most[kAttended], total[kAttended];
+  for (int i = 0; i < kAttended; i++) most[i] = set(-3.0e38f), total[i] = set(0.0f);
+  for (int j = 0; j < task.tokens;) {
+    const float* key = task.qkv + j / kTile * task.tile_stride + part + first + j % kTile;
+    float* to = task.scratch + static_cast<size_t>(j) * kTile;
+    if (j + 4 <= task.tokens) {
+      attention_logits<4>(task, query, key, bias + j * bias_row, to, most);
+      j += 4;
+    } else {
+      attention_logits<1>(task, query, key, bias + j * bias_row, to, most);
+      j++;
+    }
+  }
+  for (int j = 0; j < task.tokens; j++)
+    for (int i = 0; i < kAttended; i++) {
+      float* at = task.scratch + static_cast<size_t>(j) * kTile + i * kLanes;
+      const V weight = exponential(sub(load(at), most[i]));
+      total[i] = add(total[i], weight);
+      store(at, weight);
+    }
+  for (int i = 0; i < kAttended; i++) total[i] = divide(set(1.0f), total[i]);
+  const float* value = task.qkv + 2 * part + first;
+  float* out = task.out + tile * task.out_tile_stride + first + p;
+  int d = 0;
+  for (; d + 4 <= task.head_channels; d += 4)
+    attention_values<4>(task, value + d * kTile, task.scratch, total, out + d * kTile);
+  for (; d < task.head_channels; d++)
+    attention_values<1>(task, value + d * kTile, task.scratch, total, out + d * kTile);
+}
+
+inline void attention(const AttentionTask& task) {
+  for (int head = 0; head < task.heads; head++)
+    for (int tile = 0; tile < task.tiles; tile++)
+      for (int p = 0; p < kTile; p += kAttended * kLanes) attend(task, head, tile, p);
+}

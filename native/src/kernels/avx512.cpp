@@ -1,0 +1,186 @@
+// AVX-512 with BITALG: xor and vpopcntb on 64 pixels at a time, eight channels a byte.
+#include <immintrin.h>
+
+#include "bimacosr/kernels.h"
+
+namespace bimacosr::avx512 {
+namespace {
+
+#include "simd_avx512.h"
+
+// Eight channels a byte, one byte a pixel: bit i is set where channel i is positive.
+struct SignUnit {
+  static constexpr int kChannels = 8;
+  static constexpr bool kZeroIsExact = false;
+  __m512i bits = _mm512_setzero_si512();
+
+  inline void add(int j, const V* y, bool zero_is_positive) {
+    const V zero = _mm512_setzero_ps();
+    __mmask16 m[4];
+    for (int i = 0; i < 4; i++)
+      m[i] = zero_is_positive ? _mm512_cmp_ps_mask(y[i], zero, _CMP_GE_OQ)
+                              : _mm512_cmp_ps_mask(y[i], zero, _CMP_GT_OQ);
+    const __mmask64 all =
+        _mm512_kunpackd(_mm512_kunpackw(m[3], m[2]), _mm512_kunpackw(m[1], m[0]));
+    bits = _mm512_or_si512(bits, _mm512_maskz_set1_epi8(all, static_cast<char>(1 << j)));
+  }
+  inline void store(uint8_t* signs, size_t stride, int unit, int p) const {
+    _mm512_storeu_si512(signs + unit * stride + p, bits);
+  }
+};
+
+constexpr int kConvChannels = 16;
+
+#include "float_body.h"
+
+constexpr int kChannels = 4, kPixels = 256;
+constexpr int kSegment = 31;  // units whose differing bits fit a signed byte around their mean
+
+inline int units(int channels) { return (channels + 7) / 8; }
+
+size_t weight_bytes(int channels, int taps) {
+  return static_cast<size_t>(kChannels) * taps * units(channels);
+}
+
+size_t scratch_bytes(int channels, int taps) {
+  const int segments = (units(channels) + kSegment - 1) / kSegment;
+  return static_cast<size_t>(2 * taps) * segments * kChannels * kPixels;
+}
+
+// tap, unit, row
+void pack_weights(const uint64_t* words, int rows, int channels, int taps, uint8_t* packed) {
+  const int words_a_tap = (channels + 63) / 64, n_units = units(channels);
+  for (int t = 0; t < taps; t++)
+    for (int u = 0; u < n_units; u++)
+      for (int n = 0; n < kChannels; n++) {
+        const uint64_t word =
+            n < rows ? words[(static_cast<size_t>(n) * taps + t) * words_a_tap + u / 8] : 0;
+        packed[(static_cast<size_t>(t) * n_units + u) * kChannels + n] =
+            static_cast<uint8_t>(word >> (8 * (u % 8)));
+      }
+}
+
+// byte -> the same byte four times, so that a weight is broadcast by a load alone
+struct Repeated {
+  alignas(64) uint32_t words[256];
+};
+constexpr Repeated make_repeated() {
+  Repeated table{};
+  for (uint32_t i = 0; i < 256; i++) table.words[i] = i * 0x01010101u;
+  return table;
+}
+constexpr Repeated kRepeated = make_repeated();
+
+// A register, not a memory operand: GCC would load it again for every use.
+#define IN_REGISTER(x) asm("" : "+v"(x))
+
+// Differing bits of `count` units, minus 4 count, for 64 `vectors` pixels and 4 channels. GCC keeps
+// arrays of accumulators in memory or moves them about in every step; a pack of references to
+// single registers it leaves alone.
+template <int vectors>
+inline void count_segment(const uint8_t* signs, size_t stride, const uint8_t* weights, int count,
+                          int8_t* to) {
+  const __m512i start = _mm512_set1_epi8(static_cast<char>(-4 * count));
+  __m512i a00 = start, a01 = start, a02 = start, a03 = start;
+  __m512i a10 = start, a11 = start, a12 = start, a13 = start;
+  __m512i a20 = start, a21 = start, a22 = start, a23 = start;
+  __m512i a30 = start, a31 = start, a32 = start, a33 = start;
+  for (int u = 0; u < count; u++, signs += stride, weights += kChannels) {
+    __m512i x0 = _mm512_loadu_si512(signs), x1 = x0, x2 = x0, x3 = x0;
+    IN_REGISTER(x0);
+    if constexpr (vectors > 1) x1 = _mm512_loadu_si512(signs + 64);
+    if constexpr (vectors > 2) x2 = _mm512_loadu_si512(signs + 128);
+    if constexpr (vectors > 2) x3 = _mm512_loadu_si512(signs + 192);
+    if constexpr (vectors > 1) IN_REGISTER(x1);
+    if constexpr (vectors > 2) IN_REGISTER(x2);
+    if constexpr (vectors > 2) IN_REGISTER(x3);
+#define DIFFER(a, x) a = _mm512_add_epi8(a, _mm512_popcnt_epi8(_mm512_xor_si512(w, x)))
+#define STEP(n)                                                                          \
+  do {                                                                                   \
+    const __m512i w = _mm512_set1_epi32(static_cast<int>(kRepeated.words[weights[n]]));  \
+    DIFFER(a##n##0, x0);                                                                 \
+    if constexpr (vectors > 1) DIFFER(a##n##1, x1);                                      \
+    if constexpr (vectors > 2) DIFFER(a##n##2, x2);                                      \
+    if constexpr (vectors > 2) DIFFER(a##n##3, x3);                                      \
+  } while (false)
+    STEP(0);
+    STEP(1);
+    STEP(2);
+    STEP(3);
+#undef STEP
+#undef DIFFER
+  }
+  const __m512i rows[4][4] = {{a00, a01, a02, a03},
+                              {a10, a11, a12, a13},
+                              {a20, a21, a22, a23},
+                              {a30, a31, a32, a33}};
+#pragma GCC unroll 4
+  for (int n = 0; n < 4; n++)
+#pragma GCC unroll 4
+    for (int i = 0; i < vectors; i++) _mm512_store_si512(to + n * kPixels + 64 * i, rows[n][i]);
+}
+
+// sums = sum over taps of scales * (C - 2 differing bits), from rows of counts. A count is the
+// differing bits minus half the bits of its units, so C - 2 differing = -2 count - padding bits.
+inline void scale_counts(const BinaryGemmTask& task, const int8_t* counts, int segments, int p,
+                         int pixels) {
+  const float padding = static_cast<float>(8 * units(task.channels) - task.channels);
+  for (int q = 0; q < pixels; q += 32) {
+    V sum[kChannels][2], lost[2] = {set(0.0f), set(0.0f)};
+    for (int n = 0; n < kChannels; n++) sum[n][0] = sum[n][1] = set(0.0f);
+    const int8_t* row = counts + q;
+    for (int t = 0; t < task.tap_count; t++) {
+      const V scale0 = load(task.taps[t].scales + p + q);
+      const V scale1 = load(task.taps[t].scales + p + q + 16);
+      lost[0] = add(lost[0], scale0);
+      lost[1] = add(lost[1], scale1);
+      for (int s = 0; s < segments; s++)
+#pragma GCC unroll 4
+        for (int n = 0; n < kChannels; n++, row += kPixels) {
+          sum[n][0] = fma(scale0, from_int8(row), sum[n][0]);
+          sum[n][1] = fma(scale1, from_int8(row + 16), sum[n][1]);
+        }
+    }
+    for (int n = 0; n < kChannels; n++)
+      for (int i = 0; i < 2; i++) {
+        const V padded = mul(set(-padding), lost[i]);
+        store(task.sums + n * task.sums_stride + (p - task.begin) + q + 16 * i,
+              fma(set(-2.0f), sum[n][i], padded));
+      }
+  }
+}
+
+template <int vectors>
+inline void gemm_pixels(const BinaryGemmTask& task, int p) {
+  int8_t* counts = static_cast<int8_t*>(task.scratch);
+  const int n_units = units(task.channels), segments = (n_units + kSegment - 1) / kSegment;
+  int8_t* to = counts;
+  for (int t = 0; t < task.tap_count; t++) {
+    const Tap& tap = task.taps[t];
+    const uint8_t* weights = task.weights + static_cast<size_t>(tap.weight) * n_units * kChannels;
+    for (int u = 0; u < n_units; u += kSegment, to += kChannels * kPixels) {
+      const int count = n_units - u < kSegment ? n_units - u : kSegment;
+      count_segment<vectors>(tap.signs + u * task.sign_stride + p, task.sign_stride,
+                             weights + u * kChannels, count, to);
+    }
+  }
+  scale_counts(task, counts, segments, p, 64 * vectors);
+}
+
+void binary_gemm(const BinaryGemmTask& task) {
+  int p = task.begin;
+  for (; p + 256 <= task.end; p += 256) gemm_pixels<4>(task, p);
+  if (p + 128 <= task.end) gemm_pixels<2>(task, p), p += 128;
+  if (p + 64 <= task.end) gemm_pixels<1>(task, p);
+}
+
+}  // namespace
+
+extern const Kernels kKernels;
+const Kernels kKernels = {
+    "avx512", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
+    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
+    nullptr, attention,
+};
+
+}  // namespace bimacosr::avx512

@@ -1,0 +1,105 @@
+#include "bimacosr/threads.h"
+
+#include <system_error>
+
+#ifdef _WIN32
+#include <process.h>
+#define getpid _getpid
+#else
+#include <unistd.h>
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace bimacosr {
+
+namespace {
+
+// About 10 us: layers follow each other faster than a thread falls asleep and wakes.
+constexpr int kSpins = 300;
+
+inline void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Waits until `value` is no longer `old`.
+template <typename T>
+void wait_while(const std::atomic<T>& value, T old) {
+  for (int i = 0; i < kSpins && value.load(std::memory_order_acquire) == old; i++) pause();
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) : threads_(threads < 1 ? 1 : threads) {}
+
+ThreadPool::~ThreadPool() { stop(); }
+
+// After a fork the parent's threads are only names here. They must be neither joined nor detached,
+// since the child's own threads may get the same names; so their handles are never destroyed.
+void ThreadPool::forget() { static_cast<void>(workers_.release()); }
+
+void ThreadPool::start() {
+  const int process = static_cast<int>(getpid());
+  if (process == owner_) return;
+  forget();
+  workers_ = std::make_unique<std::vector<std::thread>>();
+  owner_ = process;
+  busy_ = 0;
+  round_ = 0;
+  try {
+    for (int i = 1; i < threads_; i++) workers_->emplace_back([this, i] { serve(i); });
+  } catch (const std::system_error&) {
+    // the system gives no more threads: those that there are do the work
+  }
+}
+
+void ThreadPool::stop() {
+  if (owner_ != static_cast<int>(getpid())) {
+    forget();
+    return;
+  }
+  ending_ = true;
+  round_.fetch_add(1);
+  round_.notify_all();
+  for (std::thread& worker : *workers_) worker.join();
+}
+
+void ThreadPool::take_tasks(int thread) {
+  for (int task = next_.fetch_add(1); task < tasks_; task = next_.fetch_add(1))
+    (*work_)(task, thread);
+}
+
+void ThreadPool::serve(int thread) {
+  for (unsigned seen = 0;;) {
+    wait_while(round_, seen);
+    seen = round_.load(std::memory_order_acquire);
+    if (ending_) return;
+    take_tasks(thread);
+    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+  }
+}
+
+void ThreadPool::run(int tasks, const std::function<void(int, int)>& work) {
+  if (threads_ == 1 || tasks == 1) {
+    for (int task = 0; task < tasks; task++) work(task, 0);
+    return;
+  }
+  start();
+  work_ = &work;
+  tasks_ = tasks;
+  next_ = 0;
+  busy_ = static_cast<int>(workers_->size());
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  take_tasks(0);
+  for (int left = busy_.load(); left != 0; left = busy_.load()) wait_while(busy_, left);
+}
+
+}  // namespace bimacosr
