@@ -239,7 +239,8 @@ def _open(packed: PackedModel, backend: str, device: str, isa: str | None) -> Ba
     from bimacosr.engine import NativeBackend, is_available
 
     if backend == "auto":
-        backend = "native" if device == "cpu" and is_available() else "torch"
+        native = device == "cpu" and packed.family == "edge" and is_available()
+        backend = "native" if native else "torch"
     if backend == "native":
         if device != "cpu":
             raise OptionError(f"the native backend runs on the cpu, not on {device!r}")
@@ -247,10 +248,10 @@ def _open(packed: PackedModel, backend: str, device: str, isa: str | None) -> Ba
     if isa is not None:
         raise OptionError("isa is for the native backend")
     try:
-        from bimacosr.reference import TorchBackend
+        from bimacosr.reference.packed import open_packed
     except ImportError as error:
         raise _without_torch(error) from error
-    return TorchBackend(packed, device)
+    return open_packed(packed, device)
 
 
 def _without_torch(error: ImportError) -> BackendError:

@@ -33,6 +33,7 @@ COMMANDS = [
     (),
     ("upscale",),
     ("info",),
+    ("pack",),
     ("weights",),
     ("weights", "list"),
     ("weights", "download"),

@@ -33,7 +33,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Args:
         path: A .pth, .pt or .ckpt of PyTorch (read by `weights_only`: it cannot run code), or a
             .safetensors; its content decides, not its name. The state dict may be bare (as EMA
-            files are) or under "state_dict", its keys with or without "module." and "_orig_mod.".
+            files are) or under "state_dict" or "average", its keys with or without "module." and "_orig_mod.".
 
     Returns:
         Keys as the network names them; floating-point tensors in float32 on the CPU. Tensors that
@@ -128,8 +128,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _unwrap(content: Any) -> dict[str, Tensor]:
     """The state dict itself, out of what the trainers save around it."""
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for place in ("state_dict", "average"):  # the official trainers; scripts/train_edge.py
+        if isinstance(content, Mapping) and isinstance(content.get(place), Mapping):
+            content = content[place]
     if not isinstance(content, Mapping):
         raise ModelError(f"it holds a {type(content).__name__}, not a state dict")
     if not any(isinstance(value, Tensor) for value in content.values()):

@@ -9,6 +9,7 @@ import click
 
 from bimacosr import __version__
 from bimacosr.cli.info import info
+from bimacosr.cli.pack import pack
 from bimacosr.cli.upscale import upscale
 from bimacosr.cli.weights import weights
 
@@ -30,3 +31,4 @@ def main() -> None:
 main.add_command(upscale)
 main.add_command(info)
 main.add_command(weights)
+main.add_command(pack)

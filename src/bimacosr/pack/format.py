@@ -2,7 +2,7 @@
 
 `docs/packed-format.md` specifies it in prose. In short: a safetensors file whose metadata has one
 entry `bimacosr`, a JSON object; the signs of 1-bit weights are bits of little-endian 64-bit
-words, everything else is float16. numpy reads it; nothing in it is ever executed.
+words, nearly everything else is float16. numpy reads it; nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from safetensors.numpy import save
 
 from bimacosr.errors import ModelError
 from bimacosr.io.atomic import atomic_file
+from bimacosr.pack.header import ENTRY, check_header
 
 __all__ = [
     "SCHEMA",
@@ -36,13 +37,13 @@ __all__ = [
 SCHEMA = 1
 """Version of the format; a file with a higher one is refused."""
 
-_ENTRY = "bimacosr"
 _MAX_BYTES = 1 << 30
-_MAX_NOISE = 1000.0
+_MAX_HEADER = 1 << 23  # the official student's has about a quarter of a million
 _WORD = 64
+_KINDS = {"F16": "<f2", "U16": "<u2", "U32": "<u4", "U64": "<u8"}
 
 Array = npt.NDArray[Any]
-"""What a packed model holds: float16, uint16 or uint64."""
+"""What a packed model holds: float16, uint16, uint32 or uint64."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +60,21 @@ class PackedModel:
     """Settings of the network, such as those of `EdgeSettings`."""
 
     binarize: dict[str, Any]
-    """Method and branches, the fields of `BinarizeSettings` that the run needs."""
+    """Method, branches and rules: the fields of `BinarizeSettings`."""
 
     diffusion: dict[str, Any]
     """Chain that the model was trained on: fields of `DiffusionSettings`."""
+
+    step: int | None = None
+    """The only time step that the network knows: its embedding is folded into constants. None: the
+    network has an embedding, or none at all."""
+
+    autoencoder: dict[str, Any] = field(default_factory=dict)
+    """First stage of a network that works in its latent: `settings`, the fields of
+    `AutoencoderSettings`, and `release`, a name of `bimacosr.models.releases` or None."""
+
+    one_bit: dict[str, list[int]] = field(default_factory=dict)
+    """Shape of the weight of each 1-bit layer; files of before this was stored have none."""
 
     license: str
     """Licence of the weights, as an SPDX identifier."""
@@ -117,17 +129,23 @@ def write_packed(path: Path, model: PackedModel) -> None:
         "network": model.network,
         "binarize": model.binarize,
         "diffusion": model.diffusion,
+        "step": model.step,
+        "autoencoder": model.autoencoder,
+        "one_bit": model.one_bit,
         "license": model.license,
         "extra": model.extra,
         "sha256": _digest(model.tensors),
     }
     tensors = {name: np.ascontiguousarray(array) for name, array in sorted(model.tensors.items())}
     with atomic_file(path) as file:
-        file.write(save(tensors, metadata={_ENTRY: json.dumps(header, sort_keys=True)}))
+        file.write(save(tensors, metadata={ENTRY: json.dumps(header, sort_keys=True)}))
 
 
 def read_packed(path: Path) -> PackedModel:
     """Read and check a packed model.
+
+    Its arrays are views of the mapped file: nothing is copied, and nothing may be written. The file
+    must not be cut short while the model lives; replacing it by another one does no harm.
 
     Raises:
         ModelError: the file is missing, damaged, no packed model, or of a newer schema.
@@ -135,57 +153,49 @@ def read_packed(path: Path) -> PackedModel:
     try:
         with path.open("rb") as file:  # says why it cannot be read; safetensors would not
             size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
         if size > _MAX_BYTES:
             raise ModelError(f"{path} has {size} bytes; a packed model has at most {_MAX_BYTES}")
-        with safe_open(path, framework="numpy") as file:
-            header = _check_header(path, file.metadata())
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if length > _MAX_HEADER:
+            raise ModelError(
+                f"{path} is damaged or no packed model (its header would have {length} bytes); get"
+                " the file again"
+            )
+        with safe_open(path, framework="numpy") as file:  # sizes and offsets, no hole, no overlap
+            header = check_header(path, file.metadata(), SCHEMA)
+        tensors = _map_arrays(path, length)
     except OSError as error:
         raise ModelError(f"the model {path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise ModelError(
             f"{path} is damaged or no packed model ({error}); get the file again"
         ) from error
-    if header["sha256"] != _digest(tensors):
+    if header.pop("sha256") != _digest(tensors):
         raise ModelError(f"{path} is damaged (its checksum differs); get the file again")
-    fields = ("name", "family", "network", "binarize", "diffusion", "license", "extra")
-    return PackedModel(**{key: header[key] for key in fields}, tensors=tensors)
+    return PackedModel(**header, tensors=tensors)
 
 
-def _check_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """The JSON header, with the type of each field checked."""
-    if not metadata or _ENTRY not in metadata:
-        raise ModelError(f"{path} is a safetensors file but no packed bimacosr model")
+def _map_arrays(path: Path, length: int) -> dict[str, Array]:
+    """The arrays behind a header of `length` bytes, which safetensors found sound."""
+    content: npt.NDArray[np.uint8] = np.asarray(np.memmap(path, np.uint8, "r"))
+    data = content[8 + length :]
+    tensors = {}
     try:
-        header = json.loads(metadata[_ENTRY])
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged: its header is not JSON ({error})") from error
-    schema = header.get("schema") if isinstance(header, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise ModelError(
-            f"{path} has packed format {schema}, this version reads up to {SCHEMA}; "
-            "update bimacosr (pip install -U bimacosr)"
-        )
-    kinds = {
-        "schema": int,
-        "name": str,
-        "family": str,
-        "network": dict,
-        "binarize": dict,
-        "diffusion": dict,
-        "license": str,
-        "extra": dict,
-        "sha256": str,
-    }
-    wrong = [
-        key
-        for key, kind in kinds.items()
-        if not isinstance(header, dict) or not isinstance(header.get(key), kind)
-    ]
-    if wrong:
-        raise ModelError(f"{path} is damaged: its header lacks {', '.join(wrong)}")
-    checked: dict[str, Any] = header
-    return checked
+        layout = json.loads(content[8 : 8 + length].tobytes())
+        layout.pop("__metadata__", None)
+        for name, entry in layout.items():
+            kind = _KINDS.get(entry["dtype"])
+            if kind is None:
+                raise ModelError(
+                    f"{path} is damaged or made by other hands: its array {name} is of type"
+                    f" {entry['dtype']}, not {', '.join(_KINDS)}"
+                )
+            start, end = entry["data_offsets"]
+            array = data[start:end].view(kind).reshape(entry["shape"])
+            tensors[name] = np.require(array, requirements="A")  # foreign writers need not align
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} is damaged ({error}); get the file again") from error
+    return tensors
 
 
 def _digest(tensors: Mapping[str, Array]) -> str:
@@ -193,5 +203,5 @@ def _digest(tensors: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     for name, array in sorted(tensors.items()):
         digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

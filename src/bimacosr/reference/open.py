@@ -20,7 +20,7 @@ from bimacosr.models.releases import find_release
 from bimacosr.networks.vq import VQAutoencoder
 from bimacosr.reference.latent import LatentBackend
 
-__all__ = ["Opened", "WeightFiles", "open_latent"]
+__all__ = ["AUTOENCODER", "Opened", "WeightFiles", "check_first_stage", "open_latent"]
 
 AUTOENCODER = "autoencoder_vq_f4"
 """The release that is taken when nobody names an autoencoder."""

@@ -210,6 +210,32 @@ class TestDamage:
         with pytest.raises(ModelError, match="has 1073741825 bytes; a packed model has at most"):
             read_packed(written)
 
+    @pytest.mark.parametrize("length", [2**23 + 1, 2**40])
+    def test_a_header_that_is_too_long(self, written: Path, length: int) -> None:
+        written.write_bytes(struct.pack("<Q", length) + written.read_bytes()[8:])
+        with pytest.raises(ModelError, match=f"its header would have {length} bytes"):
+            read_packed(written)
+
+    @pytest.mark.parametrize("kind", ["float32", "int64", "bool", "uint8"])
+    def test_arrays_of_types_that_are_not_ours(self, written: Path, kind: str) -> None:
+        entry = raw_header(written)["__metadata__"]
+        tensors = load_file(written)
+        tensors["last.bias"] = tensors["last.bias"].astype(kind)
+        save_file(tensors, written, metadata=entry)
+        with pytest.raises(ModelError, match=r"array last\.bias is of type \w+, not F16, U16"):
+            read_packed(written)
+
+    @pytest.mark.parametrize("offsets", [[0, 16], [8, 24], [-8, 8], [16, 0], [0, 2**63]])
+    def test_places_that_overlap_or_leave_the_file(self, written: Path, offsets: list[int]) -> None:
+        layout = {
+            "a": {"dtype": "U64", "shape": [2], "data_offsets": [0, 16]},
+            "b": {"dtype": "U64", "shape": [2], "data_offsets": offsets},
+        }
+        header = json.dumps(layout).encode()
+        written.write_bytes(struct.pack("<Q", len(header)) + header + bytes(32))
+        with pytest.raises(ModelError, match="damaged or no packed model"):
+            read_packed(written)
+
     def test_renamed_array(self, written: Path) -> None:
         entry = raw_header(written)["__metadata__"]
         tensors = load_file(written)
@@ -224,7 +250,59 @@ class TestDamage:
             read_packed(written)
 
 
+def test_a_foreign_writer_need_not_align(written: Path, packed: PackedModel) -> None:
+    content = written.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = content[8 : 8 + length].rstrip(b" ")
+    header += b" " * (1 + -len(header) % 8)
+    written.write_bytes(struct.pack("<Q", len(header)) + header + content[8 + length :])
+    found = read_packed(written).tensors
+    for name, array in packed.tensors.items():
+        assert found[name].flags.aligned
+        np.testing.assert_array_equal(found[name], array)
+
+
 class TestHeader:
+    @pytest.mark.parametrize("schema", [0, -1])
+    def test_there_is_no_such_schema(self, rewrite: Any, schema: int) -> None:
+        path = rewrite(lambda entry: entry.update(schema=schema))
+        with pytest.raises(ModelError, match=f"there is no packed format {schema}"):
+            read_packed(path)
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("step", -1),
+            ("step", True),
+            ("step", 14.0),
+            ("step", 10_000),
+            ("autoencoder", []),
+            ("one_bit", {"a": [1, 2, 3]}),
+            ("one_bit", {"a": [0, 2]}),
+            ("one_bit", {"a": [2**40, 2]}),
+            ("one_bit", {"a": [True, 2]}),
+            ("one_bit", ["a"]),
+        ],
+    )
+    def test_a_younger_member_that_is_wrong(self, rewrite: Any, key: str, value: object) -> None:
+        path = rewrite(lambda entry: entry.update({key: value}))
+        with pytest.raises(ModelError, match=f"its header's {key} cannot be used"):
+            read_packed(path)
+
+    def test_younger_members_may_be_missing(self, rewrite: Any) -> None:
+        def edit(entry: Header) -> None:
+            for key in ("step", "autoencoder", "one_bit"):
+                del entry[key]
+
+        model = read_packed(rewrite(edit))
+        assert (model.step, model.autoencoder, model.one_bit) == (None, {}, {})
+
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+    def test_numbers_that_are_none(self, rewrite: Any, number: str) -> None:
+        path = rewrite(lambda entry: json.dumps(entry).replace("0.0", number, 1))
+        with pytest.raises(ModelError, match="is no finite number"):
+            read_packed(path)
+
     def test_a_newer_schema(self, rewrite: Any) -> None:
         path = rewrite(lambda entry: entry.update(schema=SCHEMA + 1))
         message = r"has packed format 2, this version reads up to 1; update bimacosr"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bimacosr.binarize.branches import SparseBranch
 from bimacosr.binarize.convert import binarize
 from bimacosr.binarize.methods.bimacosr import BiMaCoSRConv2d
+from bimacosr.binarize.signs import binary_weight
 from bimacosr.config.binarize import BinarizeSettings
 from bimacosr.errors import ModelError
 from bimacosr.networks.edge import EdgeNet
@@ -146,24 +147,47 @@ def test_models_without_branches(branches: tuple[bool, bool]) -> None:
     assert torch.equal(rebuild_network(model)(*inputs()), rounded(student)(*inputs()))
 
 
+def test_exact_zeros_are_kept(student: nn.Module, tmp_path: Path) -> None:
+    holed = copy.deepcopy(student)
+    weight = holed.get_submodule("body.1.conv").weight
+    weight[3, 2, 1, 0] = weight[3, 60] = weight[69, 69, 2, 2] = 0
+    weight[7] = 0
+    model = pack_again(holed)
+    assert model.tensors["body.1.conv.zeros"].size == 1 + 9 + 1 + 630
+    assert "body.0.conv.zeros" not in model.tensors
+    write_packed(tmp_path / "holed", model)
+    found = rebuild_network(read_packed(tmp_path / "holed"))
+    wanted = rounded(holed).get_submodule("body.1.conv").weight
+    ours = binary_weight(found.get_submodule("body.1.conv").weight)
+    assert torch.equal(ours == 0, weight == 0)
+    torch.testing.assert_close(ours, wanted, rtol=1e-6, atol=0)
+
+
 class TestRefusedPacking:
-    def test_another_method(self) -> None:
-        with pytest.raises(ModelError, match="layers of bimacosr only, not of 'xnor'"):
+    def test_a_weight_that_is_no_number(self, student: nn.Module) -> None:
+        broken = copy.deepcopy(student)
+        broken.get_submodule("body.1.conv").weight[3, 2, 1, 0] = torch.nan
+        with pytest.raises(ModelError, match=r"the 1-bit layer body\.1\.conv holds NaN"):
+            pack_again(broken)
+
+    def test_weights_too_small_for_half_precision(self, student: nn.Module) -> None:
+        broken = copy.deepcopy(student)
+        broken.get_submodule("body.1.conv").weight[3] = 1e-9
+        with pytest.raises(ModelError, match=r"the 1-bit layer body\.1\.conv are too small"):
+            pack_again(broken)
+
+    def test_a_step_of_a_network_without_embedding(self, student: nn.Module) -> None:
+        with pytest.raises(ModelError, match="EdgeNet has no time embedding"):
             pack_network(
-                nn.Identity(),
+                student,
                 name="small",
                 family="edge",
                 network=dict(NETWORK),
-                binarize_settings=dataclasses.replace(SETTINGS, method="xnor"),
+                binarize_settings=SETTINGS,
                 diffusion={},
                 license_name="Apache-2.0",
+                step=14,
             )
-
-    def test_a_weight_of_exactly_zero(self, student: nn.Module) -> None:
-        broken = copy.deepcopy(student)
-        broken.get_submodule("body.1.conv").weight[3, 2, 1, 0] = 0
-        with pytest.raises(ModelError, match="1-bit weight is 0 or NaN"):
-            pack_again(broken)
 
     @pytest.mark.parametrize("value", [7e4, float("inf"), float("nan")])
     def test_a_number_beyond_half_precision(self, student: nn.Module, value: float) -> None:
@@ -175,10 +199,12 @@ class TestRefusedPacking:
 
 class TestRefusedModels:
     def test_unknown_family(self, packed: PackedModel) -> None:
-        message = "is of family 'giant', which this version does not know .it knows edge.; update"
+        message = (
+            "is of family 'giant', which this version does not know .it knows edge, swin.; update"
+        )
         with pytest.raises(ModelError, match=message):
             rebuild_network(dataclasses.replace(packed, family="giant"))
-        assert list(FAMILIES) == ["edge"]
+        assert list(FAMILIES) == ["edge", "swin"]
 
     @pytest.mark.parametrize(
         ("edit", "told"),
@@ -212,6 +238,26 @@ class TestRefusedModels:
                     {"body.1.conv.signs": np.concatenate([t["body.1.conv.signs"]] * 2, 2)}
                 ),
                 "body.1.conv.signs is uint64 (70, 9, 4), not uint64 (70, 9, 2)",
+            ),
+            (
+                lambda t: t["body.0.conv.signs"].__setitem__((3, 2, 1), 1 << 6),
+                "body.0.conv.signs has bits beyond channel 70",
+            ),
+            (
+                lambda t: t["body.0.conv.scale"].__setitem__(5, -0.5),
+                "body.0.conv.scale holds a number below 0",
+            ),
+            (
+                lambda t: t["body.0.gain"].__setitem__((5, 0, 0), np.nan),
+                "body.0.gain holds NaN or infinity",
+            ),
+            (
+                lambda t: t.update({"body.0.conv.zeros": np.array([5, 5], np.uint32)}),
+                "body.0.conv.zeros are not ascending places below 44100",
+            ),
+            (
+                lambda t: t.update({"body.0.conv.zeros": np.array([44100], np.uint32)}),
+                "body.0.conv.zeros are not ascending places below 44100",
             ),
             (
                 lambda t: t["body.0.conv.skip_connection.indices"].__setitem__((0, 5), 70),
@@ -280,6 +326,15 @@ class TestRefusedModels:
     ) -> None:
         with pytest.raises(ModelError, match="its arrays do not fit its settings"):
             rebuild_network(dataclasses.replace(packed, binarize=packed.binarize | change))
+
+    def test_a_list_of_layers_of_another_network(self, packed: PackedModel) -> None:
+        one_bit = packed.one_bit | {"body.0.conv": [70, 70, 1, 1]}
+        with pytest.raises(ModelError, match="its list of 1-bit layers is another network's"):
+            rebuild_network(dataclasses.replace(packed, one_bit=one_bit))
+
+    def test_a_folded_step_without_embedding(self, packed: PackedModel) -> None:
+        with pytest.raises(ModelError, match="EdgeNet has no time embedding"):
+            rebuild_network(dataclasses.replace(packed, step=14))
 
     def test_a_missing_list_of_rules(self, packed: PackedModel) -> None:
         settings = dict(packed.binarize)

@@ -1,0 +1,48 @@
+"""From a packed model to the PyTorch backend of its family."""
+
+from __future__ import annotations
+
+from bimacosr.checkpoints.load import load_autoencoder
+from bimacosr.config.networks import AutoencoderSettings
+from bimacosr.config.upscale import SamplingSettings
+from bimacosr.errors import ModelError, OptionError
+from bimacosr.models.releases import find_release
+from bimacosr.pack.format import PackedModel
+from bimacosr.pack.modules import rebuild_network
+from bimacosr.pack.settings import restore_diffusion, restore_settings, restore_unet
+from bimacosr.reference.edge import TorchBackend
+from bimacosr.reference.latent import LatentBackend
+from bimacosr.reference.open import AUTOENCODER, check_first_stage
+
+__all__ = ["open_packed"]
+
+
+def open_packed(model: PackedModel, device: str = "cpu") -> TorchBackend | LatentBackend:
+    """The backend of a packed model; a student of the paper family takes the released VQ-f4.
+
+    Raises:
+        ModelError: the model's arrays do not fit its settings, or the autoencoder is missing.
+        BackendError: the device is not there.
+    """
+    if model.family != "swin":
+        return TorchBackend(model, device)
+    network = rebuild_network(model)
+    told = model.autoencoder or {}
+    try:
+        unet, diffusion = restore_unet(model.network), restore_diffusion(model.diffusion)
+        settings = None
+        if "settings" in told:
+            settings = restore_settings(AutoencoderSettings, told["settings"], complete=True)
+    except (TypeError, KeyError, ValueError, OptionError) as error:
+        raise ModelError(f"the model {model.name!r} is damaged ({error})") from error
+    file = find_release(str(told.get("release") or AUTOENCODER))
+    autoencoder = load_autoencoder(file, settings=settings)
+    check_first_stage(unet, autoencoder, autoencoder.scale)
+    return LatentBackend(
+        network,
+        autoencoder,
+        diffusion=diffusion,
+        sampling=SamplingSettings(steps=None if model.step is None else 1),
+        multiple=unet.latent_multiple,
+        device=device,
+    )
