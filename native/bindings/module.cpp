@@ -1,15 +1,8 @@
 // The Python module: arrays in, checked, arrays out. No call keeps Python's lock while it computes.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/shared_ptr.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
+#include "arrays.h"
 #include "bimacosr/cpu.h"
 #include "bimacosr/edge.h"
 
@@ -18,35 +11,6 @@ using namespace nb::literals;
 using namespace bimacosr;
 
 namespace {
-
-template <typename T, typename... Shape>
-using Array = nb::ndarray<const T, Shape..., nb::c_contig, nb::device::cpu>;
-using Floats = Array<float, nb::ndim<1>>;
-using Matrix = Array<float, nb::ndim<2>>;
-using Result = nb::ndarray<nb::numpy, float>;
-
-void require(bool condition, const std::string& message) {
-  if (!condition) throw std::invalid_argument(message);
-}
-
-void require_size(const Floats& array, size_t size, const char* name) {
-  require(array.shape(0) == size, std::string(name) + " has " + std::to_string(array.shape(0)) +
-                                      " values, not " + std::to_string(size));
-}
-
-constexpr size_t kMostChannels = 1 << 16, kMostPixels = 1 << 28;
-
-Result make_result(std::vector<size_t> shape) {
-  size_t count = 1;
-  for (size_t side : shape) count *= side;
-  auto* data = new float[count];
-  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
-  return Result(data, shape.size(), shape.data(), owner);
-}
-
-std::vector<float> to_vector(const Floats& array) {
-  return {array.data(), array.data() + array.shape(0)};
-}
 
 std::shared_ptr<BinaryLayer> make_binary_layer(
     const std::string& isa, Array<uint64_t, nb::ndim<3>> signs, int inputs, Floats scale,
@@ -122,8 +86,6 @@ std::shared_ptr<FloatConv> make_float_conv(const std::string& isa,
                                      static_cast<int>(weights.shape(1)), weights.data(),
                                      bias ? bias->data() : nullptr);
 }
-
-using Planes = Array<float, nb::ndim<3>>;  // channels, height, width
 
 void fill(Map& map, const Planes& planes) {
   const int height = static_cast<int>(planes.shape(1)), width = static_cast<int>(planes.shape(2));
@@ -236,6 +198,8 @@ Result restore_edge(const EdgeModel& model, EdgeModel::Memory& memory,
 
 namespace bimacosr {
 void bind_timing(nb::module_& m);
+void bind_unet(nb::module_& m);
+void bind_vq(nb::module_& m);
 }
 
 NB_MODULE(_native, m) {
@@ -266,4 +230,6 @@ NB_MODULE(_native, m) {
   m.def("edge_model", &make_edge_model, "scale"_a, "first"_a, "body"_a, "last"_a, "noise_scale"_a,
         "input_scale"_a, "residual"_a);
   bind_timing(m);
+  bind_unet(m);
+  bind_vq(m);
 }

@@ -8,7 +8,7 @@ namespace bimacosr {
 namespace {
 
 constexpr int kLeastStrip = 256;         // pixels
-constexpr int kStripFloats = 192 * 1024;  // floats of the input of a strip, about
+constexpr int kStripFloats = 96 * 1024;   // floats of the input of a strip, about
 
 }  // namespace
 
@@ -70,7 +70,7 @@ void BinaryLayer::run(const BinaryCall& call, const Target& out, Workspace& spac
   Frame frame = frame_of(out.shape);
   uint8_t zero_seen = 0;
   frame.zero_seen = &zero_seen;
-  reserve(frame, space);
+  reserve(call, frame, space);
   // signs are made and used while they and the floats they come from are near
   const int strip = std::max(kLeastStrip, round_up(kStripFloats / inputs_, kLeastStrip));
   int prepared = 0;
@@ -96,12 +96,12 @@ void BinaryLayer::run_half(const BinaryCall& call, const Target& out, Workspace&
   }
   uint8_t zero_seen = 0;
   frame.zero_seen = &zero_seen;
-  reserve(frame, space);
+  reserve(call, frame, space);
   prepare(call, frame, 0, frame.in_pixels, space);
   multiply(call, frame, 0, frame.out_pixels, out, space);
 }
 
-void BinaryLayer::reserve(Frame& frame, Workspace& space) const {
+void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space) const {
   const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
   frame.units = round_up((inputs_ + kernels_.unit_channels - 1) / kernels_.unit_channels,
                          kernels_.unit_multiple);
@@ -133,7 +133,7 @@ void BinaryLayer::reserve(Frame& frame, Workspace& space) const {
     std::fill_n(scales.data(), frame.margin, 0.0f);
     std::fill_n(scales.data() + frame.margin + frame.in_pixels, frame.margin, 0.0f);
   }
-  space.y_.reserve(static_cast<size_t>(frame.in_pixels) * inputs_);
+  if (!call.seen) space.y_.reserve(static_cast<size_t>(frame.in_pixels) * inputs_);
   space.projected_.reserve(static_cast<size_t>(frame.in_pixels) * rank_);
   space.sums_.resize(space.pool.threads());
   space.scratch_.resize(space.pool.threads());

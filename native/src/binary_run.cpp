@@ -34,7 +34,7 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
     task.gain = call.gain;
     task.shift = call.shift;
     task.activation = call.activation;
-    task.y = is_plain(call) || !has_branches() ? nullptr : space.y_.data();
+    task.y = is_plain(call) || !has_branches() ? nullptr : seen_by(call, space);
     task.zero_is_positive = zero_is_positive_;
     task.signs = frame.signs(space.signs_[0]);
     task.negative_signs = two_signs() ? frame.signs(space.signs_[1]) : nullptr;
@@ -78,7 +78,7 @@ void BinaryLayer::place_scales(const Frame& frame, int begin, int end, Workspace
   const int pixels = shape.pixels();
   for (int p = begin; p < end;) {
     const int in_phase = p % frame.period, x = in_phase % shape.row;
-    const int count = std::min(end - p, shape.row - x);
+    const int count = std::min({end - p, shape.row - x, frame.period - in_phase});
     const int seen = in_phase < pixels ? std::clamp(shape.width - x, 0, count) : 0;
     std::fill_n(middle + p + seen, count - seen, 0.0f);
     std::copy_n(middle + p, count, left + p);
@@ -87,6 +87,38 @@ void BinaryLayer::place_scales(const Frame& frame, int begin, int end, Workspace
     if (shape.width - 1 >= x && shape.width - 1 < x + count) left[p + shape.width - 1 - x] = 0;
     p += count;
   }
+}
+
+// All that does not change from strip to strip; sums and output are not set.
+EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame, int block,
+                                      Workspace& space) const {
+  const bool two_passes = *frame.zero_seen && two_signs();
+  EpilogueTask rest{};
+  rest.first = block * kernels_.gemm_channels;
+  rest.count = std::min(kernels_.gemm_channels, outputs_ - rest.first);
+  rest.scale = (two_passes ? half_scale_ : scale_).data();
+  rest.bias = bias_.empty() ? nullptr : bias_.data();
+  rest.rprelu = rprelu_.empty() ? nullptr : rprelu_.data();
+  rest.x = is_plain(call)
+               ? call.inputs[0]
+               : MapView{seen_by(call, space), static_cast<size_t>(inputs_) * kTile, inputs_};
+  if (!sparse_start_.empty()) {
+    rest.sparse_start = sparse_start_.data();
+    rest.sparse_column = sparse_column_.data();
+    rest.sparse_value = sparse_value_.data();
+  }
+  rest.low_rank = rank_ ? low_rank_out_.data() : nullptr;
+  rest.rank = rank_;
+  rest.projected = space.projected_.data();
+  rest.prelu = call.prelu;
+  rest.gain = call.output_gain;
+  rest.residual = call.residual;
+  rest.moments = call.moments;
+  rest.moments_channels = outputs_;
+  rest.row = frame.shape.row;
+  rest.width = frame.shape.width;
+  rest.pixels = frame.shape.pixels();
+  return rest;
 }
 
 void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin, int end,
@@ -108,8 +140,6 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
       tap.scales = frame.scales(space.scales_[1 + place.dx]) + place.offset;
       tap.weight = t;
     }
-  const MapView prepared{space.y_.data(), static_cast<size_t>(inputs_) * kTile, inputs_};
-  const MapView& x = is_plain(call) ? call.inputs[0] : prepared;
   const int blocks = (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
   // few blocks and many threads: cut the strip, too
   int share = end - begin;
@@ -130,33 +160,11 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
     gemm.sums = space.sums_[thread].data();
     gemm.sums_stride = kernels_.gemm_pixels;
     gemm.scratch = space.scratch_[thread].data();
-    EpilogueTask rest{};
+    EpilogueTask rest = epilogue_of(call, frame, block, space);
     rest.sums = gemm.sums;
     rest.sums_stride = gemm.sums_stride;
-    rest.first = block * kernels_.gemm_channels;
-    rest.count = std::min(kernels_.gemm_channels, outputs_ - rest.first);
-    rest.scale = (two_passes ? half_scale_ : scale_).data();
-    rest.bias = bias_.empty() ? nullptr : bias_.data();
-    rest.rprelu = rprelu_.empty() ? nullptr : rprelu_.data();
-    rest.x = x;
-    if (!sparse_start_.empty()) {
-      rest.sparse_start = sparse_start_.data();
-      rest.sparse_column = sparse_column_.data();
-      rest.sparse_value = sparse_value_.data();
-    }
-    rest.low_rank = rank_ ? low_rank_out_.data() : nullptr;
-    rest.rank = rank_;
-    rest.projected = space.projected_.data();
-    rest.prelu = call.prelu;
-    rest.gain = call.output_gain;
-    rest.residual = call.residual;
     rest.out = out.data;
     rest.out_tile_stride = out.tile_stride;
-    rest.moments = call.moments;
-    rest.moments_channels = outputs_;
-    rest.row = frame.shape.row;
-    rest.width = frame.shape.width;
-    rest.pixels = frame.shape.pixels();
     for (int p = first; p < last; p += kernels_.gemm_pixels) {
       gemm.begin = rest.begin = p;
       gemm.end = rest.end = std::min(last, p + kernels_.gemm_pixels);

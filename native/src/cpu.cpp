@@ -1,11 +1,16 @@
 #include "bimacosr/cpu.h"
 
+#include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 
-#if defined(__x86_64__) && defined(__linux__)
+#ifdef BIMACOSR_X86
+#include <cpuid.h>
+#ifdef __linux__
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
 #endif
 
 namespace bimacosr {
@@ -33,34 +38,55 @@ extern const Kernels kKernels;
 namespace {
 
 #ifdef BIMACOSR_X86
-// The compiler's runtime asks the processor and, for the wide registers, the operating system.
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+// Asked here and not by __builtin_cpu_supports, for which Clang on Windows has no runtime library.
+struct Processor {
+  bool avx2 = false, avx512 = false, amx = false;
+};
 
-bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512bitalg");
+constexpr bool has(uint32_t word, std::initializer_list<int> bits) {
+  for (int bit : bits)
+    if (!(word >> bit & 1)) return false;
+  return true;
 }
 
+Processor ask_processor() {
+  Processor found;
+  uint32_t a, b, c, d;
+  constexpr int kFma = 12, kPopcnt = 23, kXgetbv = 27;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, {kFma, kPopcnt, kXgetbv})) return found;
+  // the registers that the operating system saves when it changes threads
+  uint32_t saved, upper;
+  asm("xgetbv" : "=a"(saved), "=d"(upper) : "c"(0));
+  constexpr int kXmm = 1, kYmm = 2, kMasks = 5, kZmm = 6, kHighZmm = 7, kTileConfig = 17, kTiles = 18;
+  if (!has(saved, {kXmm, kYmm}) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
+  constexpr int kAvx2 = 5, kAvx512F = 16, kAvx512Dq = 17, kAvx512Bw = 30, kAvx512Vl = 31;  // of b
+  constexpr int kBitalg = 12;                                                              // of c
+  constexpr int kAmxTile = 24, kAmxInt8 = 25;                                              // of d
+  found.avx2 = has(b, {kAvx2});
+  found.avx512 = found.avx2 && has(saved, {kMasks, kZmm, kHighZmm}) &&
+                 has(b, {kAvx512F, kAvx512Dq, kAvx512Bw, kAvx512Vl}) && has(c, {kBitalg});
+  found.amx = found.avx512 && has(saved, {kTileConfig, kTiles}) && has(d, {kAmxTile, kAmxInt8});
+  return found;
+}
+
+// Linux gives the tile registers to processes that ask for them; elsewhere they are not used.
+bool may_use_tiles() {
 #ifdef __linux__
-// Linux gives the tile registers to processes that ask for them.
-bool has_amx() {
   constexpr int kRequestPermission = 0x1023, kTileData = 18;
-  return has_avx512() && __builtin_cpu_supports("amx-int8") &&
-         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
-bool has_amx() { return false; }
+  return false;
 #endif
+}
 #endif
 
 std::vector<const Kernels*> find_kernels() {
   std::vector<const Kernels*> found;
 #ifdef BIMACOSR_X86
-  __builtin_cpu_init();
-  if (has_amx()) found.push_back(&amx::kKernels);
-  if (has_avx512()) found.push_back(&avx512::kKernels);
-  if (has_avx2()) found.push_back(&avx2::kKernels);
+  const Processor processor = ask_processor();
+  if (processor.amx && may_use_tiles()) found.push_back(&amx::kKernels);
+  if (processor.avx512) found.push_back(&avx512::kKernels);
+  if (processor.avx2) found.push_back(&avx2::kKernels);
 #endif
 #ifdef BIMACOSR_NEON
   found.push_back(&neon::kKernels);

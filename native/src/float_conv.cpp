@@ -8,6 +8,10 @@ namespace bimacosr {
 FloatConv::FloatConv(const Kernels& kernels, int outputs, int inputs, const float* weights,
                      const float* bias)
     : kernels_(kernels), outputs_(outputs), inputs_(inputs) {
+  if (outputs >= kWinogradChannels && inputs >= kWinogradChannels) {
+    winograd_.emplace(*kernels.conv, false, outputs, inputs, weights, bias);
+    return;
+  }
   const int block = kernels.conv_channels, blocks = (outputs + block - 1) / block;
   weights_.reserve(static_cast<size_t>(blocks) * inputs * 9 * block);
   bias_.reserve(static_cast<size_t>(blocks) * block);
@@ -21,6 +25,43 @@ FloatConv::FloatConv(const Kernels& kernels, int outputs, int inputs, const floa
 }
 
 void FloatConv::run(const MapView& in, Map& out, Workspace& space) const {
+  winograd_ ? run_winograd(in, out, space) : run_direct(in, out, space);
+}
+
+// Blocks of tiles of the map are turned to pixels with their channels together, and back.
+void FloatConv::run_winograd(const MapView& in, Map& out, Workspace& space) const {
+  const Shape shape = out.shape();
+  const ConvKernels& kernels = *kernels_.conv;
+  const size_t channels = filled_up(inputs_), outputs = filled_up(outputs_);
+  Winograd::Call call{};
+  call.height = shape.height;
+  call.width = shape.row;
+  call.load = [&](const Rect& rect, float* patch) {
+    std::fill_n(patch, rect.rows * rect.columns * channels, 0.0f);
+    const int first = std::max(rect.x, 0), last = std::min(rect.x + rect.columns, shape.width);
+    for (int y = std::max(rect.y, 0); y < std::min(rect.y + rect.rows, shape.height); y++)
+      for (int x = first, next; x < last; x = next) {
+        const int p = y * shape.row + x;
+        next = std::min(last, x + kTile - p % kTile);
+        float* to = patch + ((y - rect.y) * rect.columns + x - rect.x) * channels;
+        kernels.transpose(in.data + p / kTile * in.tile_stride + p % kTile, kTile, inputs_, next - x,
+                          to, channels);
+      }
+  };
+  call.done = [&](int, const Rect& block, const float* pixels, size_t row_stride) {
+    for (int y = block.y; y < block.y + block.rows; y++)
+      for (int x = block.x, next; x < block.x + block.columns; x = next) {
+        const int p = y * shape.row + x;
+        next = std::min(block.x + block.columns, x + kTile - p % kTile);
+        const float* from = pixels + (y - block.y) * row_stride + (x - block.x) * outputs;
+        kernels.transpose(from, outputs, next - x, outputs_,
+                          out.data() + p / kTile * out.tile_stride() + p % kTile, kTile);
+      }
+  };
+  winograd_->run(call, space.pool, space.conv_);
+}
+
+void FloatConv::run_direct(const MapView& in, Map& out, Workspace& space) const {
   const Shape shape = out.shape();
   constexpr int kBefore = 16, kAfter = 16;  // zeros left and right of a row
   const size_t row_stride = shape.row + kBefore + kAfter;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kNatural = UnetMemory::kNatural;
 constexpr float kApart = -100.0f;  // added to the logits of two tokens that must not see each other
-constexpr int kStripTiles = 8;     // tiles whose tokens go through several layers while near
+constexpr int kStripTiles = 4;     // tiles whose tokens go through several layers while near
 
 int window_tiles(int window) { return (window * window + kTile - 1) / kTile; }
 
@@ -59,9 +59,9 @@ const Order& order_between(const Shape& shape, int window, int from, int to, Une
 }
 
 // heads x keys x queries; the last `shift` columns and the others are kept apart, if asked
-void expand_bias(const SwinBlock& block, int window, bool apart, Buffer<float>& to) {
+void expand_bias(const SwinBlock& block, int window, bool apart, std::vector<float>& to) {
   const int tokens = window * window, row = window_tiles(window) * kTile, side = 2 * window - 1;
-  to.reserve(static_cast<size_t>(block.heads) * tokens * row);
+  to.assign(static_cast<size_t>(block.heads) * tokens * row, 0.0f);
   for (int h = 0; h < block.heads; h++)
     for (int key = 0; key < tokens; key++)
       for (int query = 0; query < tokens; query++) {
@@ -128,7 +128,7 @@ class SwinRun {
     now().reshape(channels_, target);
     // the sums of a norm do not depend on the order of the pixels
     std::swap(now().moments, before.moments);
-    now().moment_tiles = before.moment_tiles;
+    now().moment_shape = before.moment_shape;
     change.apply(before.map.view(), now().map.target(), memory_.pool);
   }
 
@@ -162,7 +162,7 @@ class SwinRun {
 
   void attend(const SwinBlock& block, const SwinLayer::Bias& bias) {
     fold(block.norm_attention);
-    now().moment_tiles = windows_.tiles();
+    now().moment_shape = windows_;
     for_strips([&](int first, int count, UnetMemory::Worker& worker) {
       const size_t floats = static_cast<size_t>(count) * window_tiles_ * channels_ * kTile;
       worker.qkv.reserve(3 * floats);
@@ -193,7 +193,7 @@ class SwinRun {
     });
   }
 
-  void attend_window(const SwinBlock& block, const Buffer<float>& bias, const Target& qkv,
+  void attend_window(const SwinBlock& block, const std::vector<float>& bias, const Target& qkv,
                      const Target& attended, int window, float* scratch) const {
     AttentionTask task{};
     task.qkv = qkv.data + window * window_tiles_ * qkv.tile_stride;
@@ -225,6 +225,7 @@ class SwinRun {
       BinaryCall out;
       out.inputs[0] = view(hidden, hidden_channels);
       out.activation = Activation::kGelu;
+      out.seen = hidden.data;
       out.residual = view(tokens, channels_);
       out.moments = moments(first);
       block.fc2->run(out, tokens, worker.space);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "unet_parts.h"
 
@@ -21,18 +22,26 @@ void add_moments(Feature& feature, UnetMemory& memory) {
   const Map& map = feature.map;
   const Shape& shape = map.shape();
   memory.pool.run(shape.tiles(), [&](int tile, int) {
+    float belongs[kTile], count = 0;
+    for (int i = 0; i < kTile; i++) {
+      const int p = tile * kTile + i;
+      belongs[i] = p < shape.pixels() && p % shape.row < shape.width ? 1.0f : 0.0f;
+      count += belongs[i];
+    }
     for (int c = 0; c < map.channels(); c++) {
       const float* x = map.data() + tile * map.tile_stride() + c * kTile;
-      float sum = 0, squares = 0;
+      constexpr int kParts = 16;  // sums side by side, so that the compiler can use vectors
+      float sums[kParts] = {}, squares[kParts] = {};
+      for (int i = 0; i < kTile; i++) sums[i % kParts] += belongs[i] * x[i];
+      const float sum = std::accumulate(sums, sums + kParts, 0.0f);
+      const float mean = count > 0 ? sum / count : 0.0f;
       for (int i = 0; i < kTile; i++) {
-        const int p = tile * kTile + i;
-        if (p >= shape.pixels() || p % shape.row >= shape.width) continue;
-        sum += x[i];
-        squares += x[i] * x[i];
+        const float distance = belongs[i] * (x[i] - mean);
+        squares[i % kParts] += distance * distance;
       }
       float* to = feature.moments.data() + 2 * (static_cast<size_t>(tile) * map.channels() + c);
       to[0] = sum;
-      to[1] = squares;
+      to[1] = std::accumulate(squares, squares + kParts, 0.0f);
     }
   });
 }
@@ -74,6 +83,7 @@ class Run {
     const Feature* middle[] = {&hidden};
     read_normed(last, block->norm_out, middle, memory_);
     last.activation = Activation::kSilu;
+    last.seen = hidden.map.data();
     out.reshape(block->conv_out->outputs(), shape);
     last.moments = out.moments.data();
     block->conv_out->run(last, out.map, memory_.space);
@@ -86,6 +96,7 @@ class Run {
   void operator()(const Downsample& down, Inputs inputs, Feature& out) {
     const Map& in = inputs[0]->map;
     const Shape half = Shape::tight(in.shape().height / 2, in.shape().width / 2);
+    larger_.push_back(in.shape());
     {
       Timer timer(memory_.space, Work::kRearrange);
       split_phases(in.view(), in.shape(), half, memory_.phases,
@@ -101,21 +112,20 @@ class Run {
 
   void operator()(const Upsample& up, Inputs inputs, Feature& out) {
     const Map& in = inputs[0]->map;
-    const int height = 2 * in.shape().height, width = 2 * in.shape().width;
-    out.reshape(up.conv->outputs(), Shape::tight(height, width));
-    memory_.repeated.reshape(in.channels(), out.map.shape());
-    {
-      Timer timer(memory_.space, Work::kRearrange);
-      repeat_pixels(in.view(), in.shape(), memory_.repeated, memory_.pool);
-    }
+    const Shape& half = in.shape();
+    out.reshape(up.conv->outputs(), larger_.back(), half, 4);
+    larger_.pop_back();
     BinaryCall call;
-    call.inputs[0] = memory_.repeated.view();
+    call.inputs[0] = in.view();
     call.moments = out.moments.data();
-    up.conv->run(call, out.map, memory_.space);
+    up.conv->run_double(call, half, memory_.phases, memory_.space);
+    Timer timer(memory_.space, Work::kRearrange);
+    join_phases(memory_.phases, half, out.map, memory_.pool);
   }
 
  private:
   UnetMemory& memory_;
+  std::vector<Shape> larger_;  // of the levels above, whose rows may be padded in another way
 };
 
 // silu(norm(x)), for the float layer at the end
@@ -149,26 +159,52 @@ void activate(const Kernels& kernels, const GroupNorm& norm, const Feature& in,
   });
 }
 
+// Pixels of a tile that belong to the picture.
+std::vector<int> pixels_of_tiles(const Shape& shape) {
+  std::vector<int> pixels(shape.tiles(), 0);
+  for (int y = 0; y < shape.height; y++)
+    for (int x = 0; x < shape.width;) {
+      const int p = y * shape.row + x, count = std::min(shape.width - x, kTile - p % kTile);
+      pixels[p / kTile] += count;
+      x += count;
+    }
+  return pixels;
+}
+
 }  // namespace
 
 void GroupNorm::fold(std::span<const Feature* const> inputs, Affine& affine) const {
   const int all = channels(), each = all / kGroups;
   affine.gain.resize(all);
   affine.shift.resize(all);
-  std::vector<double> sums(2 * all, 0.0);
+  // of each channel: sum; squares of distances from the means of tiles; n mean^2 of tiles
+  std::vector<double> sums(3 * all, 0.0);
   int first = 0;
   for (const Feature* input : inputs) {
     const int count = input->map.channels();
     const float* moments = input->moments.data();
-    for (int tile = 0; tile < input->moment_tiles; tile++)
-      for (int i = 0; i < 2 * count; i++) sums[2 * first + i] += *moments++;
+    const std::vector<int> tiles = pixels_of_tiles(input->moment_shape);
+    for (int map = 0; map < input->moment_maps; map++)
+      for (int pixels : tiles) {
+        const double factor = pixels ? 1.0 / pixels : 0.0;
+        for (int c = first; c < first + count; c++, moments += 2) {
+          const double sum = moments[0];
+          sums[3 * c] += sum;
+          sums[3 * c + 1] += moments[1];
+          sums[3 * c + 2] += sum * sum * factor;
+        }
+      }
     first += count;
   }
-  const Shape& shape = inputs[0]->map.shape();
-  const double values = static_cast<double>(shape.height) * shape.width * each;
+  const Shape& shape = inputs[0]->moment_shape;
+  const double values =
+      static_cast<double>(inputs[0]->moment_maps) * shape.height * shape.width * each;
   for (int c = 0; c < all; c += each) {
     double sum = 0, squares = 0;
-    for (int i = c; i < c + each; i++) sum += sums[2 * i], squares += sums[2 * i + 1];
+    for (int i = c; i < c + each; i++) {
+      sum += sums[3 * i];
+      squares += sums[3 * i + 1] + sums[3 * i + 2];
+    }
     const double mean = sum / values;
     const double variance = std::max(0.0, squares / values - mean * mean);
     const double factor = 1 / std::sqrt(variance + kEpsilon);

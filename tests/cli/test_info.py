@@ -34,6 +34,7 @@ COMMANDS = [
     ("upscale",),
     ("info",),
     ("pack",),
+    ("bench",),
     ("weights",),
     ("weights", "list"),
     ("weights", "download"),

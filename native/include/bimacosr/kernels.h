@@ -89,7 +89,8 @@ struct EpilogueTask {
   MapView residual;      // data null: none
   float* out;            // channel 0 of tile 0
   size_t out_tile_stride;
-  float* moments;        // (sum, sum of squares) per tile and channel; null: not wanted
+  float* moments;        // per tile and channel: sum, squares of the distances from its mean;
+                         // null: not wanted
   int moments_channels;  // channels of a tile in `moments`
   int begin, end;  // pixels, whole tiles
   int row, width;  // pixels of a row with and without padding: moments leave out the padding;
@@ -125,12 +126,29 @@ struct AttentionTask {
   float* scratch;            // tokens x kTile, aligned to 64
 };
 
+// The sums of a 3x3 convolution that sees every pixel of its input four times, from the products of
+// each tap with the pixels as they are: of pixel p, the output at row 2y + a and column 2x + b is
+// number p of phase 2a + b. Several taps of an output read the same pixel.
+struct PhaseTask {
+  const float* products;  // tap 0, channel 0, pixel 0
+  size_t tap_stride, channel_stride;
+  int channels, pixels;
+  int row;                  // pixels; as many may be read before and after, and one more
+  const float* left_edge;   // per pixel: 0 where it is the first of its row, else 1
+  const float* right_edge;  // the same of the last
+  float* sums[4];           // of each phase, rows of `sums_stride`
+  size_t sums_stride;
+  float* scratch;  // 6 x (pixels + 2 kTile)
+};
+
 // Where the signs of unit u (a few channels) of pixel p lie, in bytes from `signs`:
 enum class SignLayout : int {
   kPlanes,  // u * sign_stride + p: eight channels a byte; taps may start at any pixel
   kGroups,  // p / 16 * sign_stride + u * 64 + p % 16 * 4: four channels in four bytes; taps start
             // at multiples of 16, so offsets that are not are served by shifted copies
 };
+
+struct ConvKernels;  // conv_kernels.h
 
 struct Kernels {
   const char* name;
@@ -154,6 +172,8 @@ struct Kernels {
   void (*shift_signs)(const uint8_t* from, uint8_t* to, size_t stride, int units, int shift,
                       int begin, int end) = nullptr;
   void (*attention)(const AttentionTask&) = nullptr;
+  void (*combine_phases)(const PhaseTask&) = nullptr;
+  const ConvKernels* conv = nullptr;
 };
 
 }  // namespace bimacosr

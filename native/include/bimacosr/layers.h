@@ -4,8 +4,10 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "bimacosr/convolution.h"
 #include "bimacosr/map.h"
 #include "bimacosr/threads.h"
 
@@ -57,7 +59,10 @@ class Workspace {
   Buffer<float> y_, projected_;
   std::vector<Buffer<float>> sums_;         // per thread
   std::vector<Buffer<uint8_t>> scratch_;    // per thread
+  std::vector<Buffer<float>> products_;     // per thread, see run_double
+  Buffer<float> edges_[2];                  // see PhaseTask
   Buffer<float> planes_;
+  ConvScratch conv_;
 };
 
 // Adds the time until its end to a workspace.
@@ -79,6 +84,7 @@ struct BinaryCall {
   const float* gain = nullptr;   // the layer sees activation(gain * x + shift)
   const float* shift = nullptr;
   Activation activation = Activation::kNone;
+  float* seen = nullptr;  // a map for what the layer sees, which may be inputs[0]; null: its own
   const float* prelu = nullptr;  // see EpilogueTask
   const float* output_gain = nullptr;
   MapView residual = {};
@@ -105,12 +111,23 @@ class BinaryLayer {
   // height and width of `out`.
   void run_half(const BinaryCall& call, const Target& out, Workspace& space) const;
 
+  // 9 taps after every pixel of the input was repeated four times. `phases` and the moments become
+  // four maps of `shape`, that of the input: see join_phases. No residual.
+  void run_double(const BinaryCall& call, const Shape& shape, Map& phases, Workspace& space) const;
+
  private:
   struct Frame;
   Frame frame_of(const Shape& shape) const;
-  void reserve(Frame& frame, Workspace& space) const;
+  void reserve(const BinaryCall& call, Frame& frame, Workspace& space) const;
   void prepare(const BinaryCall& call, const Frame& frame, int begin, int end,
                Workspace& space) const;
+  void multiply_phases(const BinaryCall& call, const Frame& frame, int begin, int end, Map& phases,
+                       Workspace& space) const;
+  EpilogueTask epilogue_of(const BinaryCall& call, const Frame& frame, int block,
+                           Workspace& space) const;
+  float* seen_by(const BinaryCall& call, Workspace& space) const {
+    return call.seen ? call.seen : space.y_.data();
+  }
   void place_scales(const Frame& frame, int begin, int end, Workspace& space) const;
   void multiply(const BinaryCall& call, const Frame& frame, int begin, int end, const Target& out,
                 Workspace& space) const;
@@ -140,9 +157,13 @@ class FloatConv {
   void run(const MapView& in, Map& out, Workspace& space) const;
 
  private:
+  void run_direct(const MapView& in, Map& out, Workspace& space) const;
+  void run_winograd(const MapView& in, Map& out, Workspace& space) const;
+
   const Kernels& kernels_;
   int outputs_, inputs_;
-  Buffer<float> weights_, bias_;
+  Buffer<float> weights_, bias_;       // of the direct way, for few channels
+  std::optional<Winograd> winograd_;  // for many
 };
 
 }  // namespace bimacosr

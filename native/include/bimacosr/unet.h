@@ -11,17 +11,21 @@
 
 namespace bimacosr {
 
-// A map and, for the norm of who reads it, the sum and the sum of squares of each tile and channel.
+// A map and, for the norm of who reads it, the moments of each tile and channel (EpilogueTask).
 struct Feature {
   Map map;
   Buffer<float> moments;
-  int moment_tiles = 0;
+  // Of whose tiles they are: the pixels may have another order by now.
+  Shape moment_shape{0, 0, 0};
+  int moment_maps = 1;
 
-  void reshape(int channels, const Shape& shape) {
+  void reshape(int channels, const Shape& shape, const Shape& of_moments, int maps = 1) {
     map.reshape(channels, shape);
-    moment_tiles = shape.tiles();
-    moments.reserve(static_cast<size_t>(moment_tiles) * channels * 2);
+    moment_shape = of_moments;
+    moment_maps = maps;
+    moments.reserve(static_cast<size_t>(maps) * of_moments.tiles() * channels * 2);
   }
+  void reshape(int channels, const Shape& shape) { reshape(channels, shape, shape); }
 };
 
 // Gain and shift per channel that a norm comes to for one input.
@@ -67,7 +71,7 @@ struct SwinLayer {
   std::vector<SwinBlock> blocks;
   // of each block: heads x keys x queries, of the last row of windows and of the others
   struct Bias {
-    Buffer<float> normal, last_row;
+    std::vector<float> normal, last_row;
   };
   std::vector<Bias> biases;
 
@@ -124,7 +128,7 @@ struct UnetMemory {
   std::vector<NamedOrder> orders;
   std::vector<Feature> skips;
   Feature stage[2], within[2], hidden, tokens[2];
-  Map shortcut, phases, mean, repeated, activated;
+  Map shortcut, phases, mean, activated;
   Buffer<uint8_t> signs;
   Buffer<float> scales;
   Affine affine;

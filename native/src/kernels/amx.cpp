@@ -2,6 +2,7 @@
 // The float part is that of AVX-512, which every processor with AMX has.
 #include <immintrin.h>
 
+#include "bimacosr/conv_kernels.h"
 #include "bimacosr/kernels.h"
 
 namespace bimacosr::amx {
@@ -37,11 +38,11 @@ struct SignUnit {
 constexpr int kConvChannels = 16;
 
 #include "float_body.h"
+#include "conv_body.h"
 
-constexpr int kChannels = 32, kPixels = 128;
+constexpr int kChannels = 32, kPixels = 64;
 constexpr int kStep = 64;             // input channels of a tile
 constexpr int kTileBytes = 16 * kStep;
-constexpr int kGroup = 3;             // taps whose products wait to be scaled together
 
 inline int steps(int channels) { return (channels + kStep - 1) / kStep; }
 
@@ -50,9 +51,9 @@ size_t weight_bytes(int channels, int taps) {
   return static_cast<size_t>(kChannels) * taps * steps(channels) * 8;
 }
 
-// the weights of a layer's block as bytes, and the products of `kGroup` taps, twice
+// the weights of a layer's block as bytes, and two sets of products
 size_t scratch_bytes(int channels, int taps) {
-  return static_cast<size_t>(taps) * steps(channels) * 2 * kTileBytes + 2 * kGroup * 4 * 1024;
+  return static_cast<size_t>(taps) * steps(channels) * 2 * kTileBytes + 2 * 4 * 1024;
 }
 
 void pack_weights(const uint64_t* words, int rows, int channels, int taps, uint8_t* packed) {
@@ -111,65 +112,43 @@ inline void keep_products(int32_t* products) {
   _tile_stored(3, products + 512 + 16, 128);
 }
 
-// sums += scales * products for `taps` taps, 32 pixels, and output channels from row to last
-template <int taps, bool first>
-inline void scale_products(const int32_t* products, const Tap* tap, int p, float* sums,
-                           size_t stride, int row, int last) {
-  V scale[taps][2];
-  for (int t = 0; t < taps; t++)
-    for (int i = 0; i < 2; i++) scale[t][i] = load(tap[t].scales + p + 16 * i);
-  products += 32 * row;
-  sums += row * stride;
-  for (; row < last; row++, products += 32, sums += stride)
-    for (int i = 0; i < 2; i++) {
-      V sum = first ? mul(scale[0][i], from_int32(products + 16 * i))
-                    : fma(scale[0][i], from_int32(products + 16 * i), load(sums + 16 * i));
-      for (int t = 1; t < taps; t++)
-        sum = fma(scale[t][i], from_int32(products + 1024 * t + 16 * i), sum);
-      store(sums + 16 * i, sum);
-    }
-}
-
-// `taps` taps from the `from`th on. The products of 32 pixels are scaled while the tiles are busy
-// with the next 32; the processor looks only some hundred instructions ahead, so each tap comes
-// with its share of that work.
-template <int taps, bool first>
-inline void gemm_taps(const BinaryGemmTask& task, const int8_t* weights, int32_t* products,
-                      int from) {
-  const int n_steps = steps(task.channels);
-  const Tap* tap = task.taps + from;
-  int32_t* now = products;
-  int32_t* before = products + kGroup * 1024;
-  for (int p = task.begin; p < task.end + 32; p += 32) {
-    float* sums = task.sums + (p - 32 - task.begin);
-    for (int t = 0; t < taps; t++) {
-      if (p < task.end)
-        multiply(weights + static_cast<size_t>(tap[t].weight) * n_steps * 2 * kTileBytes,
-                 tap[t].signs + p / 16 * task.sign_stride, task.sign_stride, n_steps);
-      if (p > task.begin)
-        scale_products<taps, first>(before, tap, p - 32, sums, task.sums_stride,
-                                    kChannels * t / taps, kChannels * (t + 1) / taps);
-      if (p < task.end) keep_products(now + 1024 * t);
-    }
-    int32_t* swap = now;
-    now = before;
-    before = swap;
+// sums = or += scales * products for one tap and 32 pixels
+template <bool first>
+inline void scale_products(const int32_t* products, const float* scales, float* sums,
+                           size_t stride) {
+  const V scale0 = load(scales), scale1 = load(scales + 16);
+  for (int n = 0; n < kChannels; n++, products += 32, sums += stride) {
+    const V sum0 = first ? set(0.0f) : load(sums), sum1 = first ? set(0.0f) : load(sums + 16);
+    store(sums, fma(scale0, from_int32(products), sum0));
+    store(sums + 16, fma(scale1, from_int32(products + 16), sum1));
   }
 }
 
+// The products of one tap and 32 pixels are scaled while the tiles are busy with the next. All of
+// it (weights of a tap, sums, two sets of products) has to stay in the first-level cache.
 void binary_gemm(const BinaryGemmTask& task) {
   auto* weights = static_cast<int8_t*>(task.scratch);
-  const int n_tiles = task.layer_taps * steps(task.channels) * 2;
+  const int n_steps = steps(task.channels), n_tiles = task.layer_taps * n_steps * 2;
   auto* products = reinterpret_cast<int32_t*>(weights + static_cast<size_t>(n_tiles) * kTileBytes);
   if (task.new_weights) expand(task.weights, n_tiles * 16, weights);
   configure();
-  if (task.tap_count % kGroup == 0) {
-    gemm_taps<kGroup, true>(task, weights, products, 0);
-    for (int t = kGroup; t < task.tap_count; t += kGroup)
-      gemm_taps<kGroup, false>(task, weights, products, t);
-  } else {
-    gemm_taps<1, true>(task, weights, products, 0);
-    for (int t = 1; t < task.tap_count; t++) gemm_taps<1, false>(task, weights, products, t);
+  const int parts = (task.end - task.begin) / 32, count = parts * task.tap_count;
+  for (int i = 0; i <= count; i++) {
+    const Tap& tap = task.taps[i < count ? i / parts : 0];
+    const int p = task.begin + i % parts * 32;
+    if (i < count)
+      multiply(weights + static_cast<size_t>(tap.weight) * n_steps * 2 * kTileBytes,
+               tap.signs + p / 16 * task.sign_stride, task.sign_stride, n_steps);
+    if (i > 0) {
+      const int before = (i - 1) / parts, column = (i - 1) % parts * 32;
+      const float* scales = task.taps[before].scales + task.begin + column;
+      const int32_t* made = products + (i - 1) % 2 * 1024;
+      if (before == 0)
+        scale_products<true>(made, scales, task.sums + column, task.sums_stride);
+      else
+        scale_products<false>(made, scales, task.sums + column, task.sums_stride);
+    }
+    if (i < count) keep_products(products + i % 2 * 1024);
   }
   _tile_release();
 }
@@ -197,7 +176,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     "amx", SignLayout::kGroups, 4, 16, true, kChannels, kPixels, kConvChannels,
     weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv, shift_signs,
-    attention,
+    attention, combine_phases, &kConvKernels,
 };
 
 }  // namespace bimacosr::amx

@@ -1,6 +1,7 @@
 // AVX2: the differing bits of four channels are looked up by vpshufb, 32 pixels at a time.
 #include <immintrin.h>
 
+#include "bimacosr/conv_kernels.h"
 #include "bimacosr/kernels.h"
 
 namespace bimacosr::avx2 {
@@ -37,9 +38,10 @@ struct SignUnit {
   }
 };
 
-constexpr int kConvChannels = 4;
+constexpr int kConvChannels = 5;  // ten sums hide the latency of the multiplications
 
 #include "float_body.h"
+#include "conv_body.h"
 
 constexpr int kChannels = 4, kPixels = 256;
 constexpr int kBlock = 64;    // pixels whose counts fit the registers
@@ -89,9 +91,9 @@ inline __m256i row_of(uint8_t weights) {
       *reinterpret_cast<const __m128i*>(kTable.half_dots + weights));
 }
 
-// A register, not a memory operand, and its own for the whole loop: GCC would load signs again for
-// every use and move sums from register to register in every step.
+// A register, not a memory operand: GCC would load it again for every use.
 #define IN_REGISTER(x) asm("" : "+x"(x))
+// a += b where a stays in its register: GCC would move the sums about in every step.
 #define ADD(a, b) asm("vpaddb %1, %0, %0" : "+x"(a) : "x"(b))
 
 // Half the dot products of `count` units for 64 pixels and 4 channels. The accumulators have names
@@ -105,11 +107,11 @@ inline void count_segment(const uint8_t* signs, size_t stride, const uint8_t* we
     __m256i x1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(signs + 32));
     IN_REGISTER(x0);
     IN_REGISTER(x1);
-#define STEP(n)                                                       \
-  do {                                                                \
-    const __m256i row = row_of(weights[n]);                           \
-    ADD(a##n##0, _mm256_shuffle_epi8(row, x0));                       \
-    ADD(a##n##1, _mm256_shuffle_epi8(row, x1));                       \
+#define STEP(n)                                 \
+  do {                                          \
+    const __m256i row = row_of(weights[n]);     \
+    ADD(a##n##0, _mm256_shuffle_epi8(row, x0)); \
+    ADD(a##n##1, _mm256_shuffle_epi8(row, x1)); \
   } while (false)
     STEP(0);
     STEP(1);
@@ -120,7 +122,9 @@ inline void count_segment(const uint8_t* signs, size_t stride, const uint8_t* we
     weights += kChannels;
   } while (--count > 0);
   auto* row = reinterpret_cast<__m256i*>(to);
-#define KEEP(n) _mm256_store_si256(row + 2 * n, a##n##0), _mm256_store_si256(row + 2 * n + 1, a##n##1)
+#define KEEP(n)                             \
+  _mm256_store_si256(row + 2 * n, a##n##0); \
+  _mm256_store_si256(row + 2 * n + 1, a##n##1)
   KEEP(0);
   KEEP(1);
   KEEP(2);
@@ -181,7 +185,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     "avx2", SignLayout::kPlanes, 4, 1, false, kChannels, kPixels, kConvChannels,
     weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
-    nullptr, attention,
+    nullptr, attention, combine_phases, &kConvKernels,
 };
 
 }  // namespace bimacosr::avx2

@@ -1,6 +1,7 @@
 // AVX-512 with BITALG: xor and vpopcntb on 64 pixels at a time, eight channels a byte.
 #include <immintrin.h>
 
+#include "bimacosr/conv_kernels.h"
 #include "bimacosr/kernels.h"
 
 namespace bimacosr::avx512 {
@@ -32,6 +33,7 @@ struct SignUnit {
 constexpr int kConvChannels = 16;
 
 #include "float_body.h"
+#include "conv_body.h"
 
 constexpr int kChannels = 4, kPixels = 256;
 constexpr int kSegment = 31;  // units whose differing bits fit a signed byte around their mean
@@ -180,7 +182,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     "avx512", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
     weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
-    nullptr, attention,
+    nullptr, attention, combine_phases, &kConvKernels,
 };
 
 }  // namespace bimacosr::avx512

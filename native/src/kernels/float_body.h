@@ -4,9 +4,10 @@
 
 constexpr int kVectors = kTile / kLanes;
 
-// e^x with a relative error of 2e-7: degree 6 on [-ln2/2, ln2/2]; x is clamped to [-87, 88]
+// e^x with a relative error of 2e-7: degree 6 on [-ln2/2, ln2/2]; x is clamped to [-87, 87], so that
+// the reciprocal of the result is a normal number too
 inline V exponential(V x) {
-  x = min(max(x, set(-87.0f)), set(88.0f));
+  x = min(max(x, set(-87.0f)), set(87.0f));
   const V k = round_even(mul(x, set(1.44269504f)));
   V r = fma(k, set(-0.693359375f), x);
   r = fma(k, set(2.12194440e-4f), r);
@@ -20,7 +21,9 @@ inline V exponential(V x) {
   return mul(p, exp2i(k));
 }
 
-inline V silu(V x) { return divide(x, add(set(1.0f), exponential(sub(set(0.0f), x)))); }
+inline V silu(V x) {
+  return mul(x, reciprocal(add(set(1.0f), exponential(sub(set(0.0f), x)))));
+}
 
 // x Phi(x) with an absolute error of 2e-7 |x| (Abramowitz and Stegun 7.1.26). Below kGeluZero the
 // float32 error function is -1 and GELU exactly 0, which a sign sees; so in PyTorch, whose vectors
@@ -28,7 +31,7 @@ inline V silu(V x) { return divide(x, add(set(1.0f), exponential(sub(set(0.0f), 
 constexpr float kGeluZero = -5.542594f;
 inline V gelu(V x) {
   const V z = mul(abs(x), set(0.70710678f));
-  const V t = divide(set(1.0f), fma(z, set(0.3275911f), set(1.0f)));
+  const V t = reciprocal(fma(z, set(0.3275911f), set(1.0f)));
   V p = set(1.061405429f);
   p = fma(p, t, set(-1.453152027f));
   p = fma(p, t, set(1.421413741f));
@@ -46,6 +49,8 @@ inline V activate(V x) {
   return x;
 }
 
+constexpr int kAhead = 12;  // channels after this one that the cache is asked for
+
 template <Activation activation>
 inline void prepare_tile(const PrepareTask& task, int p) {
   constexpr int unit = SignUnit::kChannels;
@@ -61,6 +66,7 @@ inline void prepare_tile(const PrepareTask& task, int p) {
       const MapView& input = task.inputs[c >= task.inputs[0].channels];
       const float* x = input.data + tile * input.tile_stride +
                        static_cast<size_t>(kTile) * (&input == task.inputs ? c : c - task.inputs[0].channels);
+      for (int i = 0; i < kTile; i += 16) __builtin_prefetch(x + kAhead * kTile + i);
       const V gain = set(task.gain ? task.gain[c] : 1.0f);
       const V shift = set(task.shift ? task.shift[c] : 0.0f);
       V y[kVectors];
@@ -121,72 +127,7 @@ inline void prepare(const PrepareTask& task) {
   }
 }
 
-inline V leaky(V x, V slope) { return where_negative(x, mul(x, slope), x); }
-
-// Adds the pixels of one vector that belong to the picture to sum and squares.
-inline void count_moments(const EpilogueTask& task, V v, int p, V* sum, V* squares) {
-  const int left = task.pixels - p;
-  if (left <= 0) return;
-  if (left < kLanes) v = first_lanes(v, left);
-  if (task.width != task.row) {
-    const int x = p % task.row;  // such rows are multiples of 16: a vector lies in one of them
-    if (x + kLanes > task.width) v = first_lanes(v, x < task.width ? task.width - x : 0);
-  }
-  *sum = add(*sum, v);
-  *squares = fma(v, v, *squares);
-}
-
-inline void epilogue_tile(const EpilogueTask& task, int n, int p) {
-  const size_t tile = p / kTile;
-  const float* sums = task.sums + (n - task.first) * task.sums_stride + (p - task.begin);
-  const V scale = set(task.scale[n]), bias = set(task.bias ? task.bias[n] : 0.0f);
-  V v[kVectors];
-  for (int i = 0; i < kVectors; i++) v[i] = fma(scale, load(sums + i * kLanes), bias);
-  if (task.rprelu) {
-    const V before = set(task.rprelu[3 * n]), slope = set(task.rprelu[3 * n + 1]);
-    const V after = set(task.rprelu[3 * n + 2]);
-    for (int i = 0; i < kVectors; i++) v[i] = add(leaky(add(v[i], before), slope), after);
-  }
-  if (task.sparse_start) {
-    const float* x = task.x.data + tile * task.x.tile_stride;
-    for (int e = task.sparse_start[n]; e < task.sparse_start[n + 1]; e++) {
-      const float* from = x + task.sparse_column[e] * kTile;
-      const V value = set(task.sparse_value[e]);
-      for (int i = 0; i < kVectors; i++) v[i] = fma(value, load(from + i * kLanes), v[i]);
-    }
-  }
-  if (task.low_rank) {
-    const float* t = task.projected + tile * task.rank * kTile;
-    for (int k = 0; k < task.rank; k++, t += kTile) {
-      const V value = set(task.low_rank[n * task.rank + k]);
-      for (int i = 0; i < kVectors; i++) v[i] = fma(value, load(t + i * kLanes), v[i]);
-    }
-  }
-  if (task.prelu) {
-    const V slope = set(task.prelu[n]);
-    for (int i = 0; i < kVectors; i++) v[i] = leaky(v[i], slope);
-  }
-  const V gain = set(task.gain ? task.gain[n] : 1.0f);
-  if (task.residual.data) {
-    const float* x = task.residual.data + tile * task.residual.tile_stride + n * kTile;
-    for (int i = 0; i < kVectors; i++) v[i] = fma(gain, v[i], load(x + i * kLanes));
-  } else if (task.gain) {
-    for (int i = 0; i < kVectors; i++) v[i] = mul(gain, v[i]);
-  }
-  float* out = task.out + tile * task.out_tile_stride + n * kTile;
-  for (int i = 0; i < kVectors; i++) store(out + i * kLanes, v[i]);
-  if (task.moments) {
-    V sum = set(0.0f), squares = set(0.0f);
-    for (int i = 0; i < kVectors; i++) count_moments(task, v[i], p + i * kLanes, &sum, &squares);
-    task.moments[2 * (tile * task.moments_channels + n)] = total(sum);
-    task.moments[2 * (tile * task.moments_channels + n) + 1] = total(squares);
-  }
-}
-
-inline void epilogue(const EpilogueTask& task) {
-  for (int p = task.begin; p < task.end; p += kTile)
-    for (int n = task.first; n < task.first + task.count; n++) epilogue_tile(task, n, p);
-}
+#include "epilogue_body.h"
 
 // 16 pixels by kConvChannels output channels at a time
 inline void float_conv(const FloatConvTask& task) {
@@ -209,6 +150,41 @@ inline void float_conv(const FloatConvTask& task) {
     float* out = task.out + p / kTile * task.out_tile_stride + p % kTile;
     for (int n = 0; n < task.count; n++)
       for (int i = 0; i < vectors; i++) store(out + n * kTile + i * kLanes, sum[n][i]);
+  }
+}
+
+// Rows first (six sums, in scratch), then columns.
+inline void combine_phases(const PhaseTask& task) {
+  const int width = (task.pixels + 2 * kTile), row = task.row;
+  for (int n = 0; n < task.channels; n++) {
+    const float* products = task.products + n * task.channel_stride;
+    for (int dx = 0; dx < 3; dx++) {
+      const float* above = products + dx * task.tap_stride;
+      const float* same = above + 3 * task.tap_stride;
+      const float* below = same + 3 * task.tap_stride;
+      float* upper = task.scratch + dx * width + kTile;
+      float* lower = upper + 3 * width;
+      // a vector more at either end, for the columns beside
+      for (int p = -kLanes; p < task.pixels + kLanes; p += kLanes) {
+        const V middle = load(same + p);
+        store(upper + p, add(load(above + p - row), add(middle, load(below + p))));
+        store(lower + p, add(load(above + p), add(middle, load(below + p + row))));
+      }
+    }
+    for (int a = 0; a < 2; a++) {
+      const float* left = task.scratch + 3 * a * width + kTile;
+      const float* same = left + width;
+      const float* right = same + width;
+      float* even = task.sums[2 * a] + n * task.sums_stride;
+      float* odd = task.sums[2 * a + 1] + n * task.sums_stride;
+      for (int p = 0; p < task.pixels; p += kLanes) {
+        const V middle = load(same + p);
+        store(even + p, fma(load(task.left_edge + p), load(left + p - 1),
+                            add(middle, load(right + p))));
+        store(odd + p, fma(load(task.right_edge + p), load(right + p + 1),
+                           add(middle, load(left + p))));
+      }
+    }
   }
 }
 

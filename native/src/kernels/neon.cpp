@@ -1,6 +1,7 @@
 // NEON, which every 64-bit ARM processor has: eor and cnt on 16 pixels, eight channels a byte.
 #include <arm_neon.h>
 
+#include "bimacosr/conv_kernels.h"
 #include "bimacosr/kernels.h"
 
 namespace bimacosr::neon {
@@ -33,6 +34,7 @@ struct SignUnit {
 constexpr int kConvChannels = 4;
 
 #include "float_body.h"
+#include "conv_body.h"
 
 constexpr int kChannels = 4, kPixels = 256;
 constexpr int kBlock = 64;    // pixels whose counts fit the registers
@@ -64,6 +66,9 @@ void pack_weights(const uint64_t* words, int rows, int channels, int taps, uint8
 
 inline uint8x16_t differing(uint8x16_t a, uint8x16_t b) { return vcntq_u8(veorq_u8(a, b)); }
 
+// One step after the other: GCC would mix them until the registers do not suffice.
+#define IN_ORDER(x) asm volatile("" : "+w"(x))
+
 // Differing bits of `count` units, minus 4 count, for 64 pixels and 4 channels. The accumulators
 // have names because GCC keeps an array of them in memory.
 inline void count_segment(const uint8_t* signs, size_t stride, const uint8_t* weights, int count,
@@ -76,13 +81,15 @@ inline void count_segment(const uint8_t* signs, size_t stride, const uint8_t* we
   do {
     const uint8x16_t x0 = vld1q_u8(signs), x1 = vld1q_u8(signs + 16);
     const uint8x16_t x2 = vld1q_u8(signs + 32), x3 = vld1q_u8(signs + 48);
-#define STEP(n)                                       \
-  do {                                                \
-    const uint8x16_t w = vld1q_dup_u8(weights + n);   \
-    a##n##0 = vaddq_u8(a##n##0, differing(w, x0));    \
-    a##n##1 = vaddq_u8(a##n##1, differing(w, x1));    \
-    a##n##2 = vaddq_u8(a##n##2, differing(w, x2));    \
-    a##n##3 = vaddq_u8(a##n##3, differing(w, x3));    \
+#define STEP(n)                                    \
+  do {                                             \
+    uint8x16_t w = vld1q_dup_u8(weights + n);      \
+    IN_ORDER(w);                                   \
+    a##n##0 = vaddq_u8(a##n##0, differing(w, x0)); \
+    a##n##1 = vaddq_u8(a##n##1, differing(w, x1)); \
+    a##n##2 = vaddq_u8(a##n##2, differing(w, x2)); \
+    a##n##3 = vaddq_u8(a##n##3, differing(w, x3)); \
+    IN_ORDER(a##n##3);                             \
   } while (false)
     STEP(0);
     STEP(1);
@@ -166,7 +173,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     "neon", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
     weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
-    nullptr, attention,
+    nullptr, attention, combine_phases, &kConvKernels,
 };
 
 }  // namespace bimacosr::neon

@@ -1,6 +1,7 @@
 // The reference: plain C++ for any processor, one float at a time, bits counted word by word.
 #include <cstring>
 
+#include "bimacosr/conv_kernels.h"
 #include "bimacosr/kernels.h"
 
 namespace bimacosr::scalar {
@@ -18,6 +19,7 @@ inline V add(V a, V b) { return {a.x + b.x}; }
 inline V sub(V a, V b) { return {a.x - b.x}; }
 inline V mul(V a, V b) { return {a.x * b.x}; }
 inline V divide(V a, V b) { return {a.x / b.x}; }
+inline V reciprocal(V a) { return {1 / a.x}; }
 inline V fma(V a, V b, V c) { return {a.x * b.x + c.x}; }
 inline V max(V a, V b) { return a.x > b.x ? a : b; }
 inline V min(V a, V b) { return a.x < b.x ? a : b; }
@@ -54,6 +56,7 @@ struct SignUnit {
 constexpr int kConvChannels = 4;
 
 #include "float_body.h"
+#include "conv_body.h"
 
 constexpr int kChannels = 4, kPixels = 256;
 
@@ -128,7 +131,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     "scalar", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
     weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
-    nullptr, attention,
+    nullptr, attention, combine_phases, &kConvKernels,
 };
 
 }  // namespace bimacosr::scalar

@@ -9,6 +9,7 @@ inline V add(V a, V b) { return vaddq_f32(a, b); }
 inline V sub(V a, V b) { return vsubq_f32(a, b); }
 inline V mul(V a, V b) { return vmulq_f32(a, b); }
 inline V divide(V a, V b) { return vdivq_f32(a, b); }
+inline V reciprocal(V a) { return divide(set(1.0f), a); }
 inline V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
 inline V max(V a, V b) { return vmaxq_f32(a, b); }
 inline V min(V a, V b) { return vminq_f32(a, b); }

@@ -33,7 +33,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Args:
         path: A .pth, .pt or .ckpt of PyTorch (read by `weights_only`: it cannot run code), or a
             .safetensors; its content decides, not its name. The state dict may be bare (as EMA
-            files are) or under "state_dict" or "average", its keys with or without "module." and "_orig_mod.".
+            files are) or under "state_dict" or "average", its keys with or without "module." and
+            "_orig_mod.".
 
     Returns:
         Keys as the network names them; floating-point tensors in float32 on the CPU. Tensors that

@@ -8,6 +8,7 @@ from io import TextIOWrapper
 import click
 
 from bimacosr import __version__
+from bimacosr.cli.bench import bench
 from bimacosr.cli.info import info
 from bimacosr.cli.pack import pack
 from bimacosr.cli.upscale import upscale
@@ -32,3 +33,4 @@ main.add_command(upscale)
 main.add_command(info)
 main.add_command(weights)
 main.add_command(pack)
+main.add_command(bench)

@@ -1,0 +1,100 @@
+#include "timers.h"
+
+#include <algorithm>
+#include <random>
+
+namespace bimacosr::bench {
+namespace {
+
+int round_up(int value, int to) { return (value + to - 1) / to * to; }
+
+// As BinaryLayer does: pixels that all blocks of output channels work on before the next ones.
+constexpr int kStrip = 1024;
+
+}  // namespace
+
+LayerTimer::LayerTimer(std::shared_ptr<const BinaryLayer> layer, int height, int width,
+                       int threads)
+    : layer_(std::move(layer)), pool_(threads), space_(pool_) {
+  const Shape shape = Shape::tight(height, width);
+  in_.reshape(layer_->inputs(), shape);
+  out_.reshape(layer_->outputs(), shape);
+  std::minstd_rand random(1);
+  std::uniform_real_distribution<float> value(-1.0f, 1.0f);
+  for (size_t i = 0; i < shape.tiles() * in_.tile_stride(); i++) in_.data()[i] = value(random);
+  call_.inputs[0] = in_.view();
+}
+
+void LayerTimer::run() { layer_->run(call_, out_, space_); }
+
+GemmTimer::GemmTimer(const Kernels& kernels, int outputs, int inputs, int taps, int height,
+                     int width)
+    : kernels_(kernels),
+      inputs_(inputs),
+      layer_taps_(taps),
+      blocks_((outputs + kernels.gemm_channels - 1) / kernels.gemm_channels) {
+  const Shape shape = Shape::tight(height, width);
+  pixels_ = shape.tiles() * kTile;
+  const int margin = taps == 1 ? 0 : round_up(shape.row + 32, kTile);
+  const int span = pixels_ + 2 * margin;
+  const int units =
+      round_up((inputs + kernels.unit_channels - 1) / kernels.unit_channels, kernels.unit_multiple);
+  const bool grouped = kernels.sign_layout == SignLayout::kGroups;
+  // an odd number of cache lines from plane to plane, as in a layer
+  sign_stride_ = grouped ? static_cast<size_t>(units) * 64 : static_cast<size_t>(span) | 64;
+  const size_t sign_bytes = sign_stride_ * (grouped ? span / 16 : units);
+  std::minstd_rand random(2);
+  signs_.reserve(sign_bytes);
+  for (size_t i = 0; i < sign_bytes; i++) {
+    const auto drawn = static_cast<uint8_t>(random() >> 8);
+    signs_[i] = grouped ? (drawn & 1 ? 0x01 : 0xff)
+                        : static_cast<uint8_t>(drawn & ((1 << kernels.unit_channels) - 1));
+  }
+  scales_.reserve(span);
+  std::fill_n(scales_.data(), span, 1.0f);
+  std::vector<uint64_t> words(static_cast<size_t>(kernels.gemm_channels) * taps *
+                              ((inputs + 63) / 64));
+  block_bytes_ = round_up(static_cast<int>(kernels.weight_bytes(inputs, taps)), 64);
+  weights_.reserve(blocks_ * block_bytes_);
+  for (int b = 0; b < blocks_; b++) {
+    for (uint64_t& word : words) word = uint64_t{random()} << 40 ^ uint64_t{random()} << 20 ^ random();
+    kernels.pack_weights(words.data(), kernels.gemm_channels, inputs, taps,
+                         weights_.data() + b * block_bytes_);
+  }
+  scratch_.reserve(kernels.scratch_bytes(inputs, taps));
+  sums_.reserve(static_cast<size_t>(kernels.gemm_channels) * kernels.gemm_pixels);
+  for (int t = 0; t < taps; t++) {
+    const int dy = taps == 9 ? t / 3 - 1 : 0, dx = taps == 9 ? t % 3 - 1 : 0;
+    const int offset = margin + dy * shape.row;
+    // where taps must start at multiples of 16, a layer reads shifted copies: as many bytes
+    const uint8_t* signs =
+        grouped ? signs_.data() + offset / 16 * sign_stride_ : signs_.data() + offset + dx;
+    taps_.push_back({signs, scales_.data() + offset + dx, t});
+  }
+}
+
+void GemmTimer::run() {
+  BinaryGemmTask task{};
+  task.taps = taps_.data();
+  task.tap_count = static_cast<int>(taps_.size());
+  task.sign_stride = sign_stride_;
+  task.channels = inputs_;
+  task.layer_taps = layer_taps_;
+  task.sums = sums_.data();
+  task.sums_stride = kernels_.gemm_pixels;
+  task.scratch = scratch_.data();
+  for (int begin = 0; begin < pixels_; begin += kStrip) {
+    const int end = std::min(pixels_, begin + kStrip);
+    for (int b = 0; b < blocks_; b++) {
+      task.weights = weights_.data() + b * block_bytes_;
+      task.new_weights = true;
+      for (task.begin = begin; task.begin < end; task.begin = task.end) {
+        task.end = std::min(end, task.begin + kernels_.gemm_pixels);
+        kernels_.binary_gemm(task);
+        task.new_weights = false;
+      }
+    }
+  }
+}
+
+}  // namespace bimacosr::bench

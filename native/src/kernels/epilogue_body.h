@@ -1,0 +1,143 @@
+// What follows the sums of a 1-bit layer, written once and compiled for each instruction set: see
+// float_body.h, which includes it.
+
+inline V leaky(V x, V slope) { return where_negative(x, mul(x, slope), x); }
+
+// 0 where the pixels of the vector at `p` do not belong to the picture.
+inline V keep_picture(const EpilogueTask& task, V v, int p) {
+  const int left = task.pixels - p;
+  if (left < kLanes) v = first_lanes(v, left > 0 ? left : 0);
+  if (task.width != task.row) {
+    const int x = p % task.row;  // such rows are multiples of 16: a vector lies in one of them
+    if (x + kLanes > task.width) v = first_lanes(v, x < task.width ? task.width - x : 0);
+  }
+  return v;
+}
+
+// Sum, and squares of the distances from the tile's own mean: a difference of large sums would lose
+// the variance of channels whose mean is large.
+inline void tile_moments(const EpilogueTask& task, const float* x, int p, float* to) {
+  const bool whole = task.width == task.row && p + kTile <= task.pixels;
+  V sum = set(0.0f), squares = set(0.0f), count = set(0.0f);
+  for (int i = 0; i < kTile; i += kLanes) {
+    const V v = load(x + i);
+    sum = add(sum, whole ? v : keep_picture(task, v, p + i));
+    if (!whole) count = add(count, keep_picture(task, set(1.0f), p + i));
+  }
+  const float pixels = whole ? static_cast<float>(kTile) : total(count);
+  to[0] = total(sum);
+  const V mean = set(pixels > 0 ? to[0] / pixels : 0.0f);
+  for (int i = 0; i < kTile; i += kLanes) {
+    V distance = sub(load(x + i), mean);
+    if (!whole) distance = keep_picture(task, distance, p + i);
+    squares = fma(distance, distance, squares);
+  }
+  to[1] = total(squares);
+}
+
+constexpr int kWide = 4;  // vectors of pixels at a time
+
+// v += what the low-rank branch gives for `channels` output channels from the `n`th on; its
+// projection is read once for all of them.
+template <int channels, int rank>
+inline void add_low_rank(const EpilogueTask& task, int n, int p, V (*v)[kWide]) {
+  const int ranks = rank ? rank : task.rank;
+  const float* t = task.projected + p / kTile * static_cast<size_t>(ranks) * kTile + p % kTile;
+  const float* low_rank = task.low_rank + static_cast<size_t>(n) * ranks;
+  for (int k = 0; k < ranks; k++, t += kTile) {
+    V projected[kWide];
+    for (int i = 0; i < kWide; i++) projected[i] = load(t + i * kLanes);
+    for (int c = 0; c < channels; c++) {
+      const V value = set(low_rank[c * ranks + k]);
+      for (int i = 0; i < kWide; i++) v[c][i] = fma(value, projected[i], v[c][i]);
+    }
+  }
+}
+
+// v += what the sparse branch gives for output channel n
+inline void add_sparse(const EpilogueTask& task, int n, int p, V* v) {
+  const float* x = task.x.data + p / kTile * task.x.tile_stride + p % kTile;
+  const int last = task.sparse_start[n + 1];
+  for (int e = task.sparse_start[n]; e < last; e++) {
+    const float* from = x + task.sparse_column[e] * kTile;
+    const V value = set(task.sparse_value[e]);
+    for (int i = 0; i < kWide; i++) v[i] = fma(value, load(from + i * kLanes), v[i]);
+  }
+}
+
+// kWide vectors of pixels of `channels` output channels. The loops over channels must be unrolled:
+// an array that is indexed in a loop does not stay in registers.
+template <int channels, int rank>
+inline void epilogue_part(const EpilogueTask& task, int n, int p) {
+  const size_t tile = p / kTile;
+  const int q = p % kTile;
+  V v[channels][kWide];
+#pragma GCC unroll 2
+  for (int c = 0; c < channels; c++)
+    for (int i = 0; i < kWide; i++) v[c][i] = set(task.rprelu ? task.rprelu[3 * (n + c) + 2] : 0.0f);
+  if (task.low_rank) add_low_rank<channels, rank>(task, n, p, v);
+  if (task.sparse_start)
+#pragma GCC unroll 2
+    for (int c = 0; c < channels; c++) add_sparse(task, n + c, p, v[c]);
+  const float* sums = task.sums + (n - task.first) * task.sums_stride + (p - task.begin);
+#pragma GCC unroll 2
+  for (int c = 0; c < channels; c++, sums += task.sums_stride) {
+    const float bias = task.bias ? task.bias[n + c] : 0.0f;
+    const V scale = set(task.scale[n + c]);
+    if (task.rprelu) {
+      const V start = set(bias + task.rprelu[3 * (n + c)]);
+      const V slope = set(task.rprelu[3 * (n + c) + 1]);
+      for (int i = 0; i < kWide; i++)
+        v[c][i] = add(leaky(fma(scale, load(sums + i * kLanes), start), slope), v[c][i]);
+    } else {
+      const V start = set(bias);
+      for (int i = 0; i < kWide; i++)
+        v[c][i] = add(fma(scale, load(sums + i * kLanes), start), v[c][i]);
+    }
+  }
+  if (task.prelu)
+#pragma GCC unroll 2
+    for (int c = 0; c < channels; c++) {
+      const V slope = set(task.prelu[n + c]);
+      for (int i = 0; i < kWide; i++) v[c][i] = leaky(v[c][i], slope);
+    }
+  if (task.gain)
+#pragma GCC unroll 2
+    for (int c = 0; c < channels; c++) {
+      const V gain = set(task.gain[n + c]);
+      for (int i = 0; i < kWide; i++) v[c][i] = mul(gain, v[c][i]);
+    }
+  float* out = task.out + tile * task.out_tile_stride + n * kTile + q;
+  if (task.residual.data) {
+    const float* x = task.residual.data + tile * task.residual.tile_stride + n * kTile + q;
+#pragma GCC unroll 2
+    for (int c = 0; c < channels; c++)
+      for (int i = 0; i < kWide; i++) v[c][i] = add(v[c][i], load(x + c * kTile + i * kLanes));
+  }
+#pragma GCC unroll 2
+  for (int c = 0; c < channels; c++)
+    for (int i = 0; i < kWide; i++) store(out + c * kTile + i * kLanes, v[c][i]);
+}
+
+template <int channels>
+inline void epilogue_channels(const EpilogueTask& task, int n) {
+  constexpr int step = kWide * kLanes;
+  if (task.rank == 8)
+    for (int p = task.begin; p < task.end; p += step) epilogue_part<channels, 8>(task, n, p);
+  else
+    for (int p = task.begin; p < task.end; p += step) epilogue_part<channels, 0>(task, n, p);
+  if (!task.moments) return;
+  for (int p = task.begin; p < task.end; p += kTile)
+    for (int at = n; at < n + channels; at++) {
+      const size_t tile = p / kTile;
+      tile_moments(task, task.out + tile * task.out_tile_stride + at * kTile, p,
+                   task.moments + 2 * (tile * task.moments_channels + at));
+    }
+}
+
+inline void epilogue(const EpilogueTask& task) {
+  const int end = task.first + task.count;
+  int n = task.first;
+  for (; n + 2 <= end; n += 2) epilogue_channels<2>(task, n);
+  if (n < end) epilogue_channels<1>(task, n);
+}

@@ -1,0 +1,132 @@
+"""OpenVINO as a contestant: float layers, its own 1-bit convolution, the float UNet.
+
+It is optional, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bimacosr.bench.race import Run
+from bimacosr.bench.task import LayerShape, Task
+from bimacosr.errors import BackendError
+
+__all__ = ["layer", "layer_bf16", "layer_binary", "unet", "unet_bf16"]
+
+
+def layer(task: Task) -> Run:
+    """A float layer of the same shape, with bias."""
+    return _layer(task, "f32")
+
+
+def layer_bf16(task: Task) -> Run:
+    """The same in bfloat16."""
+    return _layer(task, "bf16")
+
+
+def layer_binary(task: Task) -> Run:
+    """Its BinaryConvolution, signs of the input included; neither scales nor branches.
+
+    Raises:
+        BackendError: the number of input channels is none it can read as bytes.
+    """
+    import openvino as ov
+    from openvino import opset1, opset8
+
+    shape = _shape(task)
+    if shape.inputs % 8:
+        raise BackendError("its 1-bit weights come in whole bytes of input channels")
+    size = [1, shape.inputs, shape.height, shape.width]
+    x = opset8.parameter(size, ov.Type.f32)
+    low, high, edge = (_constant(np.full((1, 1, 1, 1), v)) for v in (-1.0, 1.0, 0.0))
+    signs = opset8.fake_quantize(x, edge, edge, low, high, 2)
+    count = shape.outputs * shape.inputs * shape.taps // 8
+    bits = np.random.default_rng(0).integers(0, 256, count, dtype=np.uint8)
+    side = 3 if shape.taps == 9 else 1
+    weight_size = ov.Shape([shape.outputs, shape.inputs, side, side])
+    weight = ov.op.Constant(ov.Tensor(bits, weight_size, ov.Type.u1))
+    pad = [side // 2] * 2
+    result = opset1.binary_convolution(
+        signs, weight, [1, 1], pad, pad, [1, 1], "xnor-popcount", 0.0
+    )
+    return _run(ov.Model([result], [x]), task, "f32", [_normal(*size)])
+
+
+def unet(task: Task) -> Run:
+    """The float UNet of the student's shape."""
+    return _unet(task, "f32")
+
+
+def unet_bf16(task: Task) -> Run:
+    """The same in bfloat16."""
+    return _unet(task, "bf16")
+
+
+def _layer(task: Task, precision: str) -> Run:
+    import openvino as ov
+    from openvino import opset8
+
+    shape = _shape(task)
+    if shape.linear:
+        size = [shape.height * shape.width, shape.inputs]
+        x = opset8.parameter(size, ov.Type.f32)
+        weight = _constant(_normal(shape.outputs, shape.inputs))
+        result = opset8.matmul(x, weight, False, True)
+        bias = _constant(_normal(1, shape.outputs))
+    else:
+        side = 3 if shape.taps == 9 else 1
+        size = [1, shape.inputs, shape.height, shape.width]
+        x = opset8.parameter(size, ov.Type.f32)
+        weight = _constant(_normal(shape.outputs, shape.inputs, side, side))
+        pad = [side // 2] * 2
+        result = opset8.convolution(x, weight, [1, 1], pad, pad, [1, 1])
+        bias = _constant(_normal(1, shape.outputs, 1, 1))
+    model = ov.Model([opset8.add(result, bias)], [x])
+    return _run(model, task, precision, [_normal(*size)])
+
+
+def _unet(task: Task, precision: str) -> Run:
+    import openvino as ov
+
+    from bimacosr.bench.pytorch import float_unet, unet_inputs
+
+    inputs = unet_inputs(task)
+    network = float_unet(task)  # its weights are the model's until that is compiled
+    model = ov.convert_model(network, example_input=inputs)
+    model.reshape({i: list(tensor.shape) for i, tensor in enumerate(inputs)})
+    # OpenVINO 2026.4 crashes while it compiles this network's attention with its snippets
+    return _run(model, task, precision, [tensor.numpy() for tensor in inputs], snippets=False)
+
+
+def _run(
+    model: Any, task: Task, precision: str, inputs: list[Any], *, snippets: bool = True
+) -> Run:
+    import openvino as ov
+
+    options = {
+        "SNIPPETS_MODE": "ENABLE" if snippets else "DISABLE",
+        "INFERENCE_NUM_THREADS": task.threads,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
+    for number, array in enumerate(inputs):
+        request.set_input_tensor(number, ov.Tensor(array))
+    return lambda: request.infer()
+
+
+def _shape(task: Task) -> LayerShape:
+    assert task.layer is not None
+    return task.layer
+
+
+def _constant(array: Any) -> Any:
+    from openvino import opset8
+
+    return opset8.constant(np.asarray(array, np.float32))
+
+
+def _normal(*size: int) -> Any:
+    return np.random.default_rng(0).normal(0, 0.1, size).astype(np.float32)
