@@ -31,8 +31,9 @@ class NativeUNet:
 
     Args:
         settings: Shape of the network.
-        state: Its state dict as numpy arrays, float32, or the arrays of its packed file. All
-            convolutions and linear layers but the first and the last convolution are 1-bit.
+        state: Its state dict as numpy arrays, float32, or the arrays of its packed file, whose time
+            step may be folded. All convolutions and linear layers but the first and the last
+            convolution are 1-bit.
         isa: Instruction set: amx, avx512, avx2, neon, scalar; or auto for BIMACOSR_ISA, else the
             best that the machine has.
         threads: Number of threads, the caller's included.
@@ -113,9 +114,13 @@ class _Builder:
     def __init__(self, settings: UNetSettings, student: Student, isa: str, step: int) -> None:
         self.settings, self.student, self.isa = settings, student, isa
         self.native = open_native()
+        # a packed file leaves out the branches of strided layers: ask before any is taken
+        self.pooled = any(key.endswith(".skip_connection.values") for key in student.left)
+        self.folded = not any(key.startswith("time_embed.") for key in student.left)
         width = settings.model_channels
-        hidden = student.linear("time_embed.0", 4 * width, _time_embedding(step, width))
-        self.embedding = _silu(student.linear("time_embed.2", 4 * width, _silu(hidden)))
+        if not self.folded:
+            hidden = student.linear("time_embed.0", 4 * width, _time_embedding(step, width))
+            self.embedding = _silu(student.linear("time_embed.2", 4 * width, _silu(hidden)))
         self.levels = [
             _Level(factor * width, size, blocks, size in settings.attention_resolutions)
             for factor, size, blocks in zip(
@@ -180,9 +185,11 @@ class _Builder:
     def res_block(self, name: str, c_in: int, c_out: int) -> Any:
         """A residual block, with the time step in its second norm or in its first convolution."""
         modulated = self.settings.use_scale_shift_norm
-        emb = self.student.linear(
-            f"{name}.emb_layers.1", 2 * c_out if modulated else c_out, self.embedding
-        )
+        width = 2 * c_out if modulated else c_out
+        if self.folded:
+            emb = self.student.take(f"{name}.emb_layers.modulation", width)
+        else:
+            emb = self.student.linear(f"{name}.emb_layers.1", width, self.embedding)
         inner = self.student.layer(f"{name}.in_layers.2", c_out, c_in, 9)
         weight, bias = self.norm_arrays(f"{name}.out_layers.0", c_out)
         if modulated:
@@ -239,9 +246,8 @@ class _Builder:
         branches are in the checkpoint, but have no effect.
         """
         layer = self.student.layer(name, channels, channels, 9)
-        shortcut = "sparse_values" in layer
         used = {k: v for k, v in layer.items() if not k.startswith(("sparse", "low_rank"))}
-        return self.native.downsample(self.native.binary_layer(self.isa, **used), shortcut)
+        return self.native.downsample(self.native.binary_layer(self.isa, **used), self.pooled)
 
     def binary(self, name: str, c_out: int, c_in: int, taps: int = 1) -> Any:
         """A 1-bit layer."""
