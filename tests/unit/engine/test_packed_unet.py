@@ -8,11 +8,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from tests.golden import students
-from tests.unit.engine.test_unet import SMALL, inputs, student
 
 from bimacosr.engine.unet import NativeUNet
 from bimacosr.pack.modules import pack_network, rebuild_network
+from tests.golden import students
+from tests.unit.engine.test_unet import SMALL, inputs, student
 
 
 @pytest.mark.parametrize("step", [14, None], ids=["folded", "whole"])
