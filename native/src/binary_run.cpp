@@ -8,7 +8,7 @@ namespace bimacosr {
 
 namespace {
 
-constexpr int kChunk = 256;  // pixels that a thread prepares at a time
+constexpr int kChunk = 128;  // pixels that a thread prepares at a time
 
 // Whether the layer sees its input as it lies there, so that no copy is needed for its branches.
 bool is_plain(const BinaryCall& call) {

@@ -17,8 +17,8 @@ namespace bimacosr {
 
 namespace {
 
-// About 10 us: layers follow each other faster than a thread falls asleep and wakes.
-constexpr int kSpins = 300;
+// Some tens of microseconds: layers follow each other faster than a thread falls asleep and wakes.
+constexpr int kSpins = 2000;
 
 inline void pause() {
 #if defined(__x86_64__) || defined(_M_X64)

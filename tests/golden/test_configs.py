@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from bimacosr.config.binarize import BinarizeSettings, KeepFloatRule
 from bimacosr.config.degradation import (
     DegradationSettings,
     StageSettings,
-    mild_x4,
     realesrgan_x4,
 )
 from bimacosr.config.diffusion import DiffusionSettings, DistillSettings, sinsr_distillation
@@ -219,7 +219,7 @@ def test_the_student_is_ours(config: OfficialConfig) -> None:
     assert config.diffusion == DiffusionSettings()
     assert config.distill == DistillSettings()
     assert config.autoencoder == vq_f4()
-    assert config.degradation == realesrgan_x4() != mild_x4()
+    assert config.degradation == replace(realesrgan_x4(), first_resize_by_factor=True)
     assert config.order == QuantizationOrder()
     assert config.trainer is None
     assert config.checkpoints == CheckpointFiles(

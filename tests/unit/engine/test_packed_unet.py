@@ -1,4 +1,4 @@
-"""The native UNet made from the arrays of a packed file, beside the PyTorch network of that file."""
+"""The native UNet from the arrays of a packed file, beside the PyTorch network of that file."""
 
 from __future__ import annotations
 
