@@ -1,4 +1,6 @@
 // Eight floats. Included by avx2.cpp only, inside its namespace, after <immintrin.h>.
+#define BIMACOSR_SIMD_X86  // for what is not written on V
+
 using V = __m256;
 constexpr int kLanes = 8;
 

@@ -1,5 +1,7 @@
 // Sixteen floats. Included by the AVX-512 translation units only, inside their namespace, after
 // <immintrin.h>.
+#define BIMACOSR_SIMD_X86  // for what is not written on V
+
 using V = __m512;
 constexpr int kLanes = 16;
 

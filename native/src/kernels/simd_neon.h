@@ -1,4 +1,6 @@
 // Four floats. Included by neon.cpp only, inside its namespace, after <arm_neon.h>.
+#define BIMACOSR_SIMD_NEON  // for what is not written on V
+
 using V = float32x4_t;
 constexpr int kLanes = 4;
 

@@ -1,6 +1,6 @@
 // Rows to columns. Included by conv_body.h.
 
-#if defined(__AVX2__)
+#if defined(BIMACOSR_SIMD_X86)
 constexpr int kSquare = 8;
 
 // to[j][i] = from[i][j] for a square
@@ -21,7 +21,7 @@ inline void transpose_square(const float* from, size_t from_stride, float* to, s
     _mm256_storeu_ps(to + (k + 4) * to_stride, _mm256_permute2f128_ps(four[k], four[k + 4], 0x31));
   }
 }
-#elif defined(__ARM_NEON)
+#elif defined(BIMACOSR_SIMD_NEON)
 constexpr int kSquare = 4;
 
 inline void transpose_square(const float* from, size_t from_stride, float* to, size_t to_stride) {
