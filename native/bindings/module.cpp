@@ -72,7 +72,7 @@ std::shared_ptr<BinaryLayer> make_binary_layer(
     source.low_rank_in = low_rank_in->data();
     source.low_rank_out = low_rank_out->data();
   }
-  return std::make_shared<BinaryLayer>(select_kernels(isa), source);
+  return std::make_shared<BinaryLayer>(select_kernels(isa, inputs, source.taps), source);
 }
 
 std::shared_ptr<FloatConv> make_float_conv(const std::string& isa,
@@ -212,6 +212,7 @@ NB_MODULE(_native, m) {
   nb::class_<BinaryLayer>(m, "BinaryLayer")
       .def_prop_ro("inputs", &BinaryLayer::inputs)
       .def_prop_ro("outputs", &BinaryLayer::outputs)
+      .def_prop_ro("isa", [](const BinaryLayer& layer) { return layer.kernels().name; })
       .def("run", &run_binary_layer, "planes"_a, "threads"_a = 1, "activation"_a = "none");
   m.def("binary_layer", &make_binary_layer, "isa"_a, "signs"_a, "inputs"_a, "scale"_a,
         "bias"_a = nb::none(), "rprelu"_a = nb::none(), "sparse_indices"_a = nb::none(),

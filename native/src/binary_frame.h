@@ -26,6 +26,7 @@ struct BinaryLayer::Frame {
   std::vector<Place> places;  // of the taps
   std::vector<int> shifts;    // of the copies
   uint8_t* zero_seen;
+  const float* outside;  // see PrepareTask
 
   uint8_t* signs(Buffer<uint8_t>& buffer) const { return buffer.data() + sign_origin; }
   float* scales(Buffer<float>& buffer) const { return buffer.data() + margin; }

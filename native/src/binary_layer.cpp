@@ -101,6 +101,19 @@ void BinaryLayer::run_half(const BinaryCall& call, const Target& out, Workspace&
   multiply(call, frame, 0, frame.out_pixels, out, space);
 }
 
+// Where a map's pixels are only padding; null if nowhere.
+const float* BinaryLayer::mark_outside(const Frame& frame, Workspace& space) const {
+  const Shape& shape = frame.shape;
+  if (shape.width == shape.row && frame.period == shape.pixels()) return nullptr;
+  space.outside_.reserve(frame.in_pixels);
+  float* outside = space.outside_.data();
+  std::fill_n(outside, frame.in_pixels, 1.0f);
+  for (int phase = 0; phase < frame.in_pixels; phase += frame.period)
+    for (int y = 0; y < shape.height; y++)
+      std::fill_n(outside + phase + y * shape.row, shape.width, 0.0f);
+  return outside;
+}
+
 void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space) const {
   const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
   frame.units = round_up((inputs_ + kernels_.unit_channels - 1) / kernels_.unit_channels,
@@ -125,7 +138,10 @@ void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space
     for (Frame::Place& place : frame.places) place.aligned = place.offset;
   }
   space.signs_[0].reserve(frame.sign_bytes);
-  if (two_signs()) space.signs_[1].reserve(frame.sign_bytes);
+  if (two_signs()) {
+    space.signs_[1].reserve(frame.sign_bytes);
+    frame.outside = mark_outside(frame, space);
+  }
   space.shifted_.resize(std::max(space.shifted_.size(), frame.shifts.size()));
   for (size_t i = 0; i < frame.shifts.size(); i++) space.shifted_[i].reserve(frame.sign_bytes);
   for (Buffer<float>& scales : space.scales_) {

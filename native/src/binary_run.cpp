@@ -41,6 +41,7 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
     task.sign_stride = frame.sign_stride;
     task.scales = frame.scales(space.scales_[1]);
     task.zero_seen = &zeros[chunk];
+    task.outside = frame.outside;
     task.low_rank = rank_ ? low_rank_in_.data() : nullptr;
     task.rank = rank_;
     task.projected = space.projected_.data();

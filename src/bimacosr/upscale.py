@@ -164,8 +164,7 @@ def _restorer(
         ys, xs = tile.rows.read, tile.columns.read
         lq = to_rgb(to_float01(source[ys.start : ys.stop, xs.start : xs.stop]))
         sr = backend.restore(lq, row=ys.start, column=xs.start, seed=settings.seed)
-        _check_finite(sr)
-        doubt = _doubt(lq, sr, backend.scale)
+        doubt = _doubt(lq, _reduced(sr, backend.scale))
         if doubt and backend.trusted:
             raise ResultError(f"the network gave {doubt}; the model is faulty")
         return sr, doubt
@@ -208,29 +207,34 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=2)
 
 
-def _check_finite(sr: Plane) -> None:
-    """Refuse a tile with NaN or infinity.
+def _reduced(sr: Plane, scale: int) -> Plane:
+    """A tile's result at the size of its input, each pixel the mean of those made of it.
 
     Raises:
-        ResultError: there is one.
+        ResultError: there is NaN or infinity.
     """
-    if not np.isfinite(sr).all():
+    h, w = sr.shape[0] // scale, sr.shape[1] // scale
+    # a product of matrices sums the columns twenty times faster than a sum over so short an axis
+    columns = np.tile(np.eye(3, dtype=np.float32), (scale, 1))
+    with np.errstate(invalid="ignore", over="ignore"):
+        rows = np.add.reduce(sr.reshape(h, scale, -1), axis=1)
+        reduced: Plane = (rows.reshape(-1, 3 * scale) @ columns).reshape(h, w, 3)
+    if not np.isfinite(reduced).all():
         raise ResultError(
             "the network gave NaN for a part of the picture; the model or its device is faulty"
         )
+    reduced /= scale**2
+    return reduced
 
 
-def _doubt(lq: Plane, sr: Plane, scale: int) -> str | None:
+def _doubt(lq: Plane, reduced: Plane) -> str | None:
     """What speaks against a tile being an enlargement of its input; None if nothing does.
 
     That is: flat or black where the input is not, or another colour.
     """
     spread = float(lq.std())
-    if spread > 0.02 and float(sr.std()) < 0.1 * spread:
+    if spread > 0.02 and float(reduced.std()) < 0.1 * spread:
         return "a flat result where the picture is not"
-    h, w = lq.shape[:2]
-    rows = np.add.reduce(sr.reshape(h, scale, -1), axis=1)  # axis by axis: five times faster
-    reduced = np.add.reduce(rows.reshape(h, w, scale, -1), axis=2) / scale**2
     contrast = float(np.abs(lq - lq.mean((0, 1))).mean())  # fine dots may melt into their grey
     if np.abs(reduced - lq).mean() > max(0.25, 1.2 * contrast):
         return "a result that does not resemble the picture"

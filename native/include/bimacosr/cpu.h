@@ -14,4 +14,7 @@ const std::vector<const Kernels*>& available_kernels();
 // "auto" is the best one. Throws std::invalid_argument with the names that can be had.
 const Kernels& select_kernels(std::string_view name);
 
+// The same for a 1-bit layer, of which some are faster by another set than the best one.
+const Kernels& select_kernels(std::string_view name, int inputs, int taps);
+
 }  // namespace bimacosr

@@ -55,6 +55,7 @@ class Workspace {
   friend class FloatConv;
   Buffer<uint8_t> signs_[2];                // zeros counted as positive; as negative
   std::vector<Buffer<uint8_t>> shifted_;    // copies of signs_[0], see SignLayout::kGroups
+  Buffer<float> outside_;                   // 1 for pixels that are only padding, else 0
   Buffer<float> scales_[3];                 // mean |x| of the left neighbour, the pixel, the right
   Buffer<float> y_, projected_;
   std::vector<Buffer<float>> sums_;         // per thread
@@ -119,6 +120,7 @@ class BinaryLayer {
   struct Frame;
   Frame frame_of(const Shape& shape) const;
   void reserve(const BinaryCall& call, Frame& frame, Workspace& space) const;
+  const float* mark_outside(const Frame& frame, Workspace& space) const;
   void prepare(const BinaryCall& call, const Frame& frame, int begin, int end,
                Workspace& space) const;
   void multiply_phases(const BinaryCall& call, const Frame& frame, int begin, int end, Map& phases,

@@ -81,7 +81,9 @@ inline void prepare_tile(const PrepareTask& task, int p) {
       signs.add(j, y, task.zero_is_positive || !SignUnit::kZeroIsExact);
       if (task.negative_signs) {
         negative.add(j, y, false);
-        for (int i = 0; i < kVectors; i++) zero |= any_zero(y[i]);
+        // what lies beyond the picture is left from earlier, and must not decide anything
+        for (int i = 0; i < kVectors; i++)
+          zero |= any_zero(task.outside ? max(abs(y[i]), load(task.outside + p + i * kLanes)) : y[i]);
       }
     }
     signs.store(task.signs, task.sign_stride, first / unit, p);

@@ -43,16 +43,14 @@ def instruction_sets() -> list[str]:
 
 
 def choose_instruction_set(name: str | None = None) -> str:
-    """The instruction set to use: `name`, else BIMACOSR_ISA, else the best.
+    """The instruction set to use: `name`, else BIMACOSR_ISA, else "auto", the best for each layer.
 
     Raises:
         BackendError: this machine does not have it.
     """
     wanted = name or os.environ.get("BIMACOSR_ISA") or "auto"
     found = instruction_sets()
-    if wanted == "auto":
-        return found[0]
-    if wanted not in found:
+    if wanted not in ("auto", *found):
         raise BackendError(
             f"this machine cannot run the instruction set {wanted!r}; it has {', '.join(found)}"
         )

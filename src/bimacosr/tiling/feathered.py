@@ -206,7 +206,8 @@ def blend(
         for tile in row:
             ys, xs = tile.rows, tile.columns
             pixels = restored(tile)[ys.kept(scale), xs.kept(scale)]
-            pixels = pixels * (ys.weights(scale)[:, None, None] * xs.weights(scale)[:, None])
+            if any((ys.ramp_in, ys.ramp_out, xs.ramp_in, xs.ramp_out)):
+                pixels = pixels * (ys.weights(scale)[:, None, None] * xs.weights(scale)[:, None])
             if left is not None:
                 pixels[:, : left.shape[1]] += left
             done_x = pixels.shape[1] - xs.ramp_out * scale

@@ -51,6 +51,21 @@ def test_a_one_bit_convolution(isa: str, of_zero: int, shape: tuple[int, ...]) -
     assert worst(native.run(x), expected) < 1e-5
 
 
+@pytest.mark.parametrize("inputs", [64, 320])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_layer_runs_on_what_was_forced_or_is_best_for_it(inputs: int, kernel: int) -> None:
+    layer = torch_layer(inputs, 32, kernel, 3, BinarizeSettings())
+    chosen = {
+        isa: native_layer(layer, isa, zero_is_positive=True).isa
+        for isa in (*instruction_sets(), "auto")
+    }
+    automatic = chosen.pop("auto")
+    assert chosen == {isa: isa for isa in instruction_sets()}
+    tiles = kernel == 3 and inputs == 320  # what AMX is the best for
+    vectors = [isa for isa in instruction_sets() if isa != "amx"]
+    assert automatic == (instruction_sets() if tiles else vectors)[0]
+
+
 @pytest.mark.parametrize("isa", instruction_sets())
 @pytest.mark.parametrize("activation", ["silu", "gelu"])
 def test_an_activation_before_the_signs(isa: str, activation: str) -> None:

@@ -184,8 +184,9 @@ def test_threads_change_nothing(isa: str) -> None:
     assert np.array_equal(one, many)
 
 
-def test_a_network_runs_again_at_other_sizes() -> None:
-    native = NativeUNet(SMALL, state_of(student(SMALL)))
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_network_runs_again_at_other_sizes(isa: str) -> None:
+    native = NativeUNet(SMALL, state_of(student(SMALL)), isa)
     small, large = ([v.float().numpy() for v in inputs(*size)] for size in ((16, 16), (48, 32)))
     first = native(*small)
     native(*large)
