@@ -10,6 +10,15 @@ int round_up(int value, int to) { return (value + to - 1) / to * to; }
 
 // As BinaryLayer does: pixels that all blocks of output channels work on before the next ones.
 constexpr int kStrip = 1024;
+// As run_swin does: tiles that go through both layers before the next ones.
+constexpr int kStripTiles = 4;
+
+void fill_at_random(Map& map) {
+  std::minstd_rand random(1);
+  std::uniform_real_distribution<float> value(-1.0f, 1.0f);
+  for (size_t i = 0; i < map.shape().tiles() * map.tile_stride(); i++)
+    map.data()[i] = value(random);
+}
 
 }  // namespace
 
@@ -19,13 +28,55 @@ LayerTimer::LayerTimer(std::shared_ptr<const BinaryLayer> layer, int height, int
   const Shape shape = Shape::tight(height, width);
   in_.reshape(layer_->inputs(), shape);
   out_.reshape(layer_->outputs(), shape);
-  std::minstd_rand random(1);
-  std::uniform_real_distribution<float> value(-1.0f, 1.0f);
-  for (size_t i = 0; i < shape.tiles() * in_.tile_stride(); i++) in_.data()[i] = value(random);
+  fill_at_random(in_);
   call_.inputs[0] = in_.view();
 }
 
 void LayerTimer::run() { layer_->run(call_, out_, space_); }
+
+PairTimer::PairTimer(std::shared_ptr<const BinaryLayer> first,
+                     std::shared_ptr<const BinaryLayer> second, bool gelu, int pixels, int threads)
+    : first_(std::move(first)),
+      second_(std::move(second)),
+      between_(gelu ? Activation::kGelu : Activation::kNone),
+      memory_(threads) {
+  const Shape shape{1, pixels, round_up(pixels, kTile)};
+  in_.reshape(first_->inputs(), shape);
+  out_.reshape(second_->outputs(), shape);
+  fill_at_random(in_);
+}
+
+void PairTimer::run() {
+  const int strips = (in_.shape().tiles() + kStripTiles - 1) / kStripTiles;
+  if (strips < memory_.pool.threads())
+    for (int i = 0; i < strips; i++) run_strip(i * kStripTiles, memory_.all);
+  else
+    memory_.pool.run(strips, [&](int i, int thread) {
+      run_strip(i * kStripTiles, *memory_.workers[thread]);
+    });
+}
+
+void PairTimer::run_strip(int first_tile, UnetMemory::Worker& worker) {
+  const Shape& all = in_.shape();
+  const int begin = first_tile * kTile, tiles = std::min(kStripTiles, all.tiles() - first_tile);
+  const Shape strip{1, std::min(tiles * kTile, all.width - begin), tiles * kTile};
+  const auto part = [&](float* data, int channels, int tile) {
+    const size_t stride = static_cast<size_t>(channels) * kTile;
+    return Target{data + tile * stride, stride, strip};
+  };
+  const int between = first_->outputs(), taken = second_->inputs();
+  worker.hidden.reserve(static_cast<size_t>(tiles) * between * kTile);
+  const Target from = part(in_.data(), first_->inputs(), first_tile);
+  const Target hidden = part(worker.hidden.data(), between, 0);
+  BinaryCall in;
+  in.inputs[0] = {from.data, from.tile_stride, first_->inputs()};
+  first_->run(in, hidden, worker.space);
+  BinaryCall out;
+  out.inputs[0] = {hidden.data + (between - taken) * kTile, hidden.tile_stride, taken};
+  out.activation = between_;
+  if (between == taken) out.seen = hidden.data;
+  second_->run(out, part(out_.data(), second_->outputs(), first_tile), worker.space);
+}
 
 GemmTimer::GemmTimer(const Kernels& kernels, int outputs, int inputs, int taps, int height,
                      int width)

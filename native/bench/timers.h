@@ -1,11 +1,12 @@
-// What `bimacosr bench` times: layers and their integer part alone, with memory that stays.
+// What `bimacosr bench` times: layers, pairs of them, their integer part alone; with memory that
+// stays.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "bimacosr/layers.h"
+#include "bimacosr/unet.h"
 
 namespace bimacosr::bench {
 
@@ -21,6 +22,23 @@ class LayerTimer {
   Workspace space_;
   Map in_, out_;
   BinaryCall call_;
+};
+
+// Two 1-bit layers of 1 tap as they follow each other in a Swin block: the second reads the last of
+// what the first one writes, through GELU or as it is, some tiles at a time while they are near.
+class PairTimer {
+ public:
+  PairTimer(std::shared_ptr<const BinaryLayer> first, std::shared_ptr<const BinaryLayer> second,
+            bool gelu, int pixels, int threads);
+  void run();
+
+ private:
+  void run_strip(int first_tile, UnetMemory::Worker& worker);
+
+  std::shared_ptr<const BinaryLayer> first_, second_;
+  Activation between_;
+  UnetMemory memory_;
+  Map in_, out_;
 };
 
 // The sums of a 1-bit layer alone: its signs are there, and nothing follows. One thread.

@@ -33,6 +33,7 @@ void require_between(int value, int most, const char* name) {
 void bind_timing(nb::module_& m) {
   using bench::GemmTimer;
   using bench::LayerTimer;
+  using bench::PairTimer;
   nb::class_<LayerTimer>(m, "LayerTimer")
       .def(
           "__init__",
@@ -44,6 +45,20 @@ void bind_timing(nb::module_& m) {
           },
           "layer"_a, "height"_a, "width"_a, "threads"_a = 1)
       .def("run", &LayerTimer::run, nb::call_guard<nb::gil_scoped_release>());
+  nb::class_<PairTimer>(m, "PairTimer")
+      .def(
+          "__init__",
+          [](PairTimer* self, std::shared_ptr<BinaryLayer> first,
+             std::shared_ptr<BinaryLayer> second, bool gelu, int pixels, int threads) {
+            require_between(pixels, kMostSide * kMostSide, "pixels");
+            require_between(threads, 1024, "threads");
+            if (first->taps() != 1 || second->taps() != 1 || second->inputs() > first->outputs() ||
+                (gelu && second->inputs() < first->outputs()))
+              throw std::invalid_argument("the second layer does not fit the first");
+            new (self) PairTimer(std::move(first), std::move(second), gelu, pixels, threads);
+          },
+          "first"_a, "second"_a, "gelu"_a, "pixels"_a, "threads"_a = 1)
+      .def("run", &PairTimer::run, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<GemmTimer>(m, "GemmTimer")
       .def(
           "__init__",
@@ -53,10 +68,17 @@ void bind_timing(nb::module_& m) {
             require_between(outputs, 1 << 16, "outputs");
             require_between(inputs, 1 << 16, "inputs");
             if (taps != 1 && taps != 9) throw std::invalid_argument("a layer has 1 or 9 taps");
-            new (self) GemmTimer(select_kernels(isa), outputs, inputs, taps, height, width);
+            new (self) GemmTimer(select_kernels(isa, inputs, taps), outputs, inputs, taps, height,
+                                 width);
           },
           "isa"_a, "outputs"_a, "inputs"_a, "taps"_a, "height"_a, "width"_a)
       .def("run", &GemmTimer::run, nb::call_guard<nb::gil_scoped_release>());
+  m.def(
+      "layer_isa",
+      [](const std::string& isa, int inputs, int taps) {
+        return select_kernels(isa, inputs, taps).name;
+      },
+      "isa"_a, "inputs"_a, "taps"_a);
   m.def(
       "measure_ceiling",
       [](const std::string& isa) {

@@ -8,7 +8,20 @@ namespace bimacosr {
 
 namespace {
 
-constexpr int kChunk = 128;  // pixels that a thread prepares at a time
+constexpr int kChunk = 128;  // pixels that a thread prepares at a time, at most
+
+// Into how many parts to cut each of some equal jobs, at most `most`, so that all threads have work
+// and end about together: of 5 jobs, one of two threads would have 2 and wait for the other.
+int parts_of_each(int jobs, int most, int threads) {
+  int parts = 1;
+  const auto idle = [&] {  // share of the threads' time
+    const int all = jobs * parts, rounds = (all + threads - 1) / threads;
+    return 1 - static_cast<double>(all) / (rounds * threads);
+  };
+  if (threads > 1)
+    while (parts < most && (jobs * parts < 2 * threads || idle() > 0.1)) parts++;
+  return parts;
+}
 
 // Whether the layer sees its input as it lies there, so that no copy is needed for its branches.
 bool is_plain(const BinaryCall& call) {
@@ -22,7 +35,9 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
                           Workspace& space) const {
   if (begin >= end) return;
   Timer timer(space, taps_ == 1 ? Work::kPrepare1x1 : Work::kPrepare3x3);
-  const int chunks = (end - begin + kChunk - 1) / kChunk;
+  const int each = (end - begin + space.pool.threads() - 1) / space.pool.threads();
+  const int chunk_pixels = std::min(kChunk, round_up(each, kTile));
+  const int chunks = (end - begin + chunk_pixels - 1) / chunk_pixels;
   const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
   const int used = (inputs_ + kernels_.unit_channels - 1) / kernels_.unit_channels;
   std::vector<uint8_t> zeros(chunks, 0);
@@ -45,8 +60,8 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
     task.low_rank = rank_ ? low_rank_in_.data() : nullptr;
     task.rank = rank_;
     task.projected = space.projected_.data();
-    task.begin = begin + chunk * kChunk;
-    task.end = std::min(end, task.begin + kChunk);
+    task.begin = begin + chunk * chunk_pixels;
+    task.end = std::min(end, task.begin + chunk_pixels);
     kernels_.prepare(task);
     // channels that only fill up the units must be 0, wherever a layer before left its signs
     if (grouped && used < frame.units)
@@ -142,10 +157,9 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
       tap.weight = t;
     }
   const int blocks = (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
-  // few blocks and many threads: cut the strip, too
-  int share = end - begin;
-  while (share > kernels_.gemm_pixels && blocks * ((end - begin) / share) < 2 * space.pool.threads())
-    share = round_up(share / 2, kernels_.gemm_pixels);
+  const int most = (end - begin + kernels_.gemm_pixels - 1) / kernels_.gemm_pixels;
+  const int cuts = parts_of_each(blocks, most, space.pool.threads());
+  const int share = round_up((end - begin + cuts - 1) / cuts, kernels_.gemm_pixels);
   const int parts = (end - begin + share - 1) / share;
   space.pool.run(blocks * parts, [&](int job, int thread) {
     const int block = job / parts, first = begin + job % parts * share;

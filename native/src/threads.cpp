@@ -1,5 +1,6 @@
 #include "bimacosr/threads.h"
 
+#include <chrono>
 #include <system_error>
 
 #ifdef _WIN32
@@ -17,8 +18,13 @@ namespace bimacosr {
 
 namespace {
 
-// Some tens of microseconds: layers follow each other faster than a thread falls asleep and wakes.
-constexpr int kSpins = 2000;
+// Layers follow each other faster than a thread falls asleep and wakes: 10 to 90 microseconds of
+// pauses, as the processor has it, and then a time in which others may have the processor.
+constexpr int kPauses = 2000;
+constexpr std::chrono::microseconds kAwake{200};
+
+// In ThreadPool::gate_, beside the number of threads at work.
+constexpr int kOpen = 1 << 16;
 
 inline void pause() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -31,7 +37,12 @@ inline void pause() {
 // Waits until `value` is no longer `old`.
 template <typename T>
 void wait_while(const std::atomic<T>& value, T old) {
-  for (int i = 0; i < kSpins && value.load(std::memory_order_acquire) == old; i++) pause();
+  using std::chrono::steady_clock;
+  const auto is_old = [&] { return value.load(std::memory_order_acquire) == old; };
+  for (int i = 0; i < kPauses && is_old(); i++) pause();
+  if (!is_old()) return;
+  const steady_clock::time_point end = steady_clock::now() + kAwake;
+  while (is_old() && steady_clock::now() < end) std::this_thread::yield();
   value.wait(old, std::memory_order_acquire);
 }
 
@@ -51,7 +62,7 @@ void ThreadPool::start() {
   forget();
   workers_ = std::make_unique<std::vector<std::thread>>();
   owner_ = process;
-  busy_ = 0;
+  gate_ = 0;
   round_ = 0;
   try {
     for (int i = 1; i < threads_; i++) workers_->emplace_back([this, i] { serve(i); });
@@ -76,13 +87,21 @@ void ThreadPool::take_tasks(int thread) {
     (*work_)(task, thread);
 }
 
+bool ThreadPool::enter() {
+  int now = gate_.load(std::memory_order_acquire);
+  while (now & kOpen)
+    if (gate_.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel)) return true;
+  return false;
+}
+
 void ThreadPool::serve(int thread) {
   for (unsigned seen = 0;;) {
     wait_while(round_, seen);
     seen = round_.load(std::memory_order_acquire);
     if (ending_) return;
+    if (!enter()) continue;
     take_tasks(thread);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+    if (gate_.fetch_sub(1, std::memory_order_acq_rel) == 1) gate_.notify_one();
   }
 }
 
@@ -95,11 +114,13 @@ void ThreadPool::run(int tasks, const std::function<void(int, int)>& work) {
   work_ = &work;
   tasks_ = tasks;
   next_ = 0;
-  busy_ = static_cast<int>(workers_->size());
+  gate_.store(kOpen, std::memory_order_release);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
   take_tasks(0);
-  for (int left = busy_.load(); left != 0; left = busy_.load()) wait_while(busy_, left);
+  // nothing is left for those who have not come yet: nobody waits until they wake
+  int working = gate_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+  for (; working != 0; working = gate_.load(std::memory_order_acquire)) wait_while(gate_, working);
 }
 
 }  // namespace bimacosr

@@ -1,4 +1,4 @@
-// A pool of threads that, between two layers, wait a few microseconds before they go to sleep.
+// A pool of threads that, between two layers, wait a while before they go to sleep.
 #pragma once
 
 #include <atomic>
@@ -31,6 +31,7 @@ class ThreadPool {
   void stop();
   void forget();
   void serve(int thread);
+  bool enter();
   void take_tasks(int thread);
 
   const int threads_;
@@ -38,9 +39,11 @@ class ThreadPool {
   int owner_ = 0;  // process that started them
   std::atomic<unsigned> round_{0};
   std::atomic<bool> ending_{false};
-  std::atomic<int> next_{0}, busy_{0};
   int tasks_ = 0;
   const std::function<void(int, int)>* work_ = nullptr;
+  // What threads write while they work lies in cache lines of its own.
+  alignas(64) std::atomic<int> next_{0};
+  alignas(64) std::atomic<int> gate_{0};  // workers at work, and whether more may come
 };
 
 }  // namespace bimacosr

@@ -55,6 +55,9 @@ class Contestant:
     files: tuple[str, ...] = ()
     """What must lie in the folder with models of peers."""
 
+    least_threads: int = 1
+    """With fewer it would only repeat another one, and stays away."""
+
 
 def _row(name: str, peer: str | None, builder: str, precision: str = "", *files: str) -> Contestant:
     return Contestant(name=name, peer=peer, builder=builder, precision=precision, files=files)
@@ -75,6 +78,12 @@ CONTESTANTS: dict[Benchmark, tuple[Contestant, ...]] = {
     ),
     "unet": (
         _row("native", None, "native.unet"),
+        Contestant(
+            name="native-1-thread",
+            peer=None,
+            builder="native.unet_on_one_thread",
+            least_threads=2,
+        ),
         _row("torch-fp32", "torch", "pytorch.unet", "fp32"),
         _row("torch-fp32-nhwc", "torch", "pytorch.unet_nhwc", "fp32"),
         _row("torch-bf16", "torch", "pytorch.unet_bf16", "bf16"),
@@ -124,7 +133,10 @@ class Field:
 
 
 def choose_field(
-    benchmark: Benchmark, peers: Collection[str] | None = None, folder: Path | None = None
+    benchmark: Benchmark,
+    peers: Collection[str] | None = None,
+    folder: Path | None = None,
+    threads: int = 1,
 ) -> Field:
     """Find who can take part.
 
@@ -132,6 +144,7 @@ def choose_field(
         benchmark: Which of the three.
         peers: Names of peers or of single contestants that may; None: all. Ours always do.
         folder: The folder with models of peers.
+        threads: How many threads everybody may use.
 
     Raises:
         OptionError: a name of `peers` is none of this benchmark's.
@@ -147,6 +160,8 @@ def choose_field(
     present, missing, unfit = [], {}, {}
     for row in rows:
         if row.peer is not None and peers is not None and not {row.name, row.peer} & set(peers):
+            continue
+        if threads < row.least_threads:
             continue
         if row.peer is not None and not _is_installed(row.peer):
             missing[row.name] = PEERS[row.peer]

@@ -20,7 +20,7 @@ CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 _PACKAGES = ("numpy", "pillow", "torch", "openvino", "numkong", "ncnn")
-_ENVIRONMENT = ("ATEN_", "BIMACOSR_", "DNNL_", "KMP_", "MALLOC_", "OMP_", "ONEDNN_", "OV_")
+_ENVIRONMENT = ("ATEN_", "BIMACOSR_", "DNNL_", "KMP_", "MALLOC_", "MKL_", "OMP_", "ONEDNN_", "OV_")
 _FEATURES = (
     "avx2",
     "fma",

@@ -16,7 +16,7 @@ from bimacosr.bench.contestants import Field, build, choose_field
 from bimacosr.bench.machine import describe_machine, describe_run, load_average
 from bimacosr.bench.memory import peak_memory
 from bimacosr.bench.race import Run, race
-from bimacosr.bench.roofline import measure_ceiling, place_under
+from bimacosr.bench.roofline import layer_isa, measure_ceilings, place_under
 from bimacosr.bench.samples import Clock
 from bimacosr.bench.task import Benchmark, Task
 from bimacosr.config.bench import BenchSettings
@@ -26,7 +26,7 @@ from bimacosr.models.catalogue import DEFAULT_MODEL
 
 __all__ = ["FORMAT", "Tell", "measure"]
 
-FORMAT = 1
+FORMAT = 2
 """Of the result; raised when a reader of older ones would misread it."""
 
 OFFICIAL = "bimacosr-student"
@@ -50,7 +50,7 @@ def measure(benchmark: Benchmark, settings: BenchSettings, tell: Tell) -> dict[s
         OptionError: a setting is out of its range, or a peer unknown.
         ModelError: there is no such model.
     """
-    field = choose_field(benchmark, settings.peers, settings.peers_dir)
+    field = choose_field(benchmark, settings.peers, settings.peers_dir, settings.threads)
     task = _task(benchmark, settings)
     session = _Session(field=field, settings=settings, tell=tell)
     result: dict[str, Any] = {
@@ -91,6 +91,7 @@ def _task(benchmark: Benchmark, settings: BenchSettings) -> Task:
         width=settings.width or side,
         threads=settings.threads,
         isa=choose_instruction_set(settings.isa),
+        autoencoder=settings.autoencoder,
         peers_dir=None if folder is None else str(folder.absolute()),
     )
 
@@ -116,14 +117,19 @@ class _Session:
         cases = []
         for number, (shape, count) in enumerate(layers.shapes.items(), 1):
             self.tell(f"{number}/{len(layers.shapes)}: {shape.name}")
-            facts = {"layers": count, "macs": shape.macs, "shape": asdict(shape)}
+            facts = {
+                "layers": count,
+                "macs": shape.macs,
+                "shape": asdict(shape),
+                "isa": layer_isa(task.isa, shape),
+            }
             case = self.case(shape.name, shape.kind, replace(task, layer=shape))
             cases.append(case | facts)
         result: dict[str, Any] = {"cases": cases, "layers_left_out": layers.left_out}
-        ceiling = measure_ceiling(task.isa)
-        if ceiling is not None:
-            result["ceiling"] = ceiling
-            result["roofline"] = place_under(ceiling, cases, self.clock, task.threads)
+        ceilings = measure_ceilings(sorted({case["isa"] for case in cases}))
+        if ceilings:
+            result["ceilings"] = ceilings
+            result["roofline"] = place_under(ceilings, cases, self.clock, task.threads)
         largest = max(layers.shapes, key=lambda shape: shape.macs)
         ran = {name for case in cases for name in case["contestants"]}
         return result | self.memory(largest.name, replace(task, layer=largest), ran)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,11 @@ import numpy as np
 from bimacosr.bench.pictures import latent_pair, picture
 from bimacosr.bench.race import Run
 from bimacosr.bench.task import LayerShape, Task, unet_settings
-from bimacosr.config.upscale import UpscaleSettings
-from bimacosr.engine import NativeBackend
 from bimacosr.engine.native import open_native
 from bimacosr.errors import BackendError
-from bimacosr.models.catalogue import find_model
-from bimacosr.pack.format import read_packed
-from bimacosr.resolver import SuperResolver
+from bimacosr.resolver import load
 
-__all__ = ["UNetRun", "layer", "layer_sums", "pipeline", "unet"]
+__all__ = ["UNetRun", "layer", "layer_sums", "pipeline", "unet", "unet_on_one_thread"]
 
 RANK = 8
 """Of the low-rank branch in the official student."""
@@ -28,29 +25,19 @@ def layer(task: Task) -> Run:
     """A 1-bit layer of BiMaCoSR with all that belongs to it: float map in, float map out.
 
     Signs and scales of the input, sums, bias, RPReLU (not of linear layers), sparse and low-rank
-    branches.
+    branches. A consumer follows strip by strip, as in the UNet.
     """
     assert task.layer is not None
-    native, shape, random = open_native(), task.layer, np.random.default_rng(0)
-
-    def normal(*size: int) -> Any:
-        return random.normal(0, 0.1, size).astype(np.float32)
-
-    entries = min(2 * max(shape.inputs, shape.outputs), shape.inputs * shape.outputs)
-    places = random.choice(shape.inputs * shape.outputs, entries, replace=False)
-    made = native.binary_layer(
-        task.isa,
-        _signs(shape, random),
-        shape.inputs,
-        np.abs(normal(shape.outputs)),
-        normal(shape.outputs),
-        None if shape.linear else normal(3, shape.outputs),
-        sparse_indices=np.stack(np.divmod(places, shape.inputs)).astype(np.int32),
-        sparse_values=normal(entries),
-        low_rank_in=normal(RANK, shape.inputs),
-        low_rank_out=normal(shape.outputs, RANK),
-    )
-    timer = native.LayerTimer(made, shape.height, shape.width, task.threads)
+    native, shape = open_native(), task.layer
+    first = _binary_layer(task.isa, shape)
+    if not shape.consumer_inputs:
+        timer = native.LayerTimer(first, shape.height, shape.width, task.threads)
+    else:
+        consumer = replace(shape, inputs=shape.consumer_inputs, outputs=shape.consumer_outputs)
+        second = _binary_layer(task.isa, consumer)
+        timer = native.PairTimer(
+            first, second, shape.gelu, shape.height * shape.width, task.threads
+        )
     run: Run = timer.run
     return run
 
@@ -59,12 +46,14 @@ def layer_sums(task: Task) -> Run:
     """The integer part of the same layer alone, on one thread: signs in, sums out, both in cache.
 
     Raises:
-        BackendError: there is more than one thread.
+        BackendError: there is more than one thread, or a consumer.
     """
     assert task.layer is not None
+    shape = task.layer
+    if shape.consumer_inputs:
+        raise BackendError("it is of one layer")
     if task.threads > 1:
         raise BackendError("it runs on one thread")
-    shape = task.layer
     timer = open_native().GemmTimer(
         task.isa, shape.outputs, shape.inputs, shape.taps, shape.height, shape.width
     )
@@ -88,6 +77,12 @@ class UNetRun:
         return self.network.profile()
 
 
+def unet_on_one_thread(task: Task) -> UNetRun:
+    """The same on one thread, whatever the others have; what it says beside `unet` is how the
+    engine scales."""
+    return unet(replace(task, threads=1))
+
+
 def unet(task: Task) -> UNetRun:
     """The student of the task.
 
@@ -108,11 +103,38 @@ def unet(task: Task) -> UNetRun:
 
 def pipeline(task: Task) -> Callable[[], object]:
     """A picture in memory to its enlargement in memory, tiles included."""
-    model = read_packed(find_model(task.model))
-    settings = UpscaleSettings(threads=task.threads)
-    resolver = SuperResolver(NativeBackend(model, task.isa), model, settings)
+    resolver = load(
+        task.model,
+        backend="native",
+        isa=task.isa,
+        autoencoder=task.autoencoder,
+        threads=task.threads,
+    )
     small = picture(task)
     return lambda: resolver(small)
+
+
+def _binary_layer(isa: str, shape: LayerShape) -> Any:
+    """The native layer of a shape, without its consumer, with random numbers."""
+    random = np.random.default_rng(0)
+
+    def normal(*size: int) -> Any:
+        return random.normal(0, 0.1, size).astype(np.float32)
+
+    entries = min(2 * max(shape.inputs, shape.outputs), shape.inputs * shape.outputs)
+    places = random.choice(shape.inputs * shape.outputs, entries, replace=False)
+    return open_native().binary_layer(
+        isa,
+        _signs(shape, random),
+        shape.inputs,
+        np.abs(normal(shape.outputs)),
+        normal(shape.outputs),
+        None if shape.linear else normal(3, shape.outputs),
+        sparse_indices=np.stack(np.divmod(places, shape.inputs)).astype(np.int32),
+        sparse_values=normal(entries),
+        low_rank_in=normal(RANK, shape.inputs),
+        low_rank_out=normal(shape.outputs, RANK),
+    )
 
 
 def _signs(shape: LayerShape, random: np.random.Generator) -> Any:

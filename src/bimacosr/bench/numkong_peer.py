@@ -21,12 +21,14 @@ def layer(task: Task) -> Run:
     do than the others.
 
     Raises:
-        BackendError: there is more than one thread.
+        BackendError: there is more than one thread, or a consumer.
     """
     import numkong
 
     shape = task.layer
     assert shape is not None
+    if shape.consumer_inputs:
+        raise BackendError("its distances are the sums of one layer")
     if task.threads > 1:
         raise BackendError("its packed Hamming distances run on one thread")
     row_bytes = -(-shape.inputs * shape.taps // 8)

@@ -5,6 +5,7 @@ It is optional, so it is imported where it is used.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,11 @@ __all__ = ["layer", "layer_bf16", "layer_binary", "unet", "unet_bf16"]
 
 
 def layer(task: Task) -> Run:
-    """A float layer of the same shape, with bias."""
+    """A float layer of the same shape, with bias, and its consumer.
+
+    Raises:
+        BackendError: it is a linear layer, and should be held to AVX2, to which it cannot be.
+    """
     return _layer(task, "f32")
 
 
@@ -27,30 +32,25 @@ def layer_bf16(task: Task) -> Run:
 
 
 def layer_binary(task: Task) -> Run:
-    """Its BinaryConvolution, signs of the input included; neither scales nor branches.
+    """Its BinaryConvolution, signs of the input included, and its consumer; neither scales nor
+    branches.
 
     Raises:
         BackendError: the number of input channels is none it can read as bytes.
     """
     import openvino as ov
-    from openvino import opset1, opset8
+    from openvino import opset8
 
     shape = _shape(task)
-    if shape.inputs % 8:
+    if shape.inputs % 8 or shape.consumer_inputs % 8:
         raise BackendError("its 1-bit weights come in whole bytes of input channels")
     size = [1, shape.inputs, shape.height, shape.width]
     x = opset8.parameter(size, ov.Type.f32)
-    low, high, edge = (_constant(np.full((1, 1, 1, 1), v)) for v in (-1.0, 1.0, 0.0))
-    signs = opset8.fake_quantize(x, edge, edge, low, high, 2)
-    count = shape.outputs * shape.inputs * shape.taps // 8
-    bits = np.random.default_rng(0).integers(0, 256, count, dtype=np.uint8)
     side = 3 if shape.taps == 9 else 1
-    weight_size = ov.Shape([shape.outputs, shape.inputs, side, side])
-    weight = ov.op.Constant(ov.Tensor(bits, weight_size, ov.Type.u1))
-    pad = [side // 2] * 2
-    result = opset1.binary_convolution(
-        signs, weight, [1, 1], pad, pad, [1, 1], "xnor-popcount", 0.0
-    )
+    result = _binary_convolution(x, shape.inputs, shape.outputs, side)
+    if shape.consumer_inputs:
+        taken = _between(shape, result)
+        result = _binary_convolution(taken, shape.consumer_inputs, shape.consumer_outputs, 1)
     return _run(ov.Model([result], [x]), task, "f32", [_normal(*size)])
 
 
@@ -69,22 +69,57 @@ def _layer(task: Task, precision: str) -> Run:
     from openvino import opset8
 
     shape = _shape(task)
+    size = [1, shape.inputs, shape.height, shape.width]
     if shape.linear:
         size = [shape.height * shape.width, shape.inputs]
-        x = opset8.parameter(size, ov.Type.f32)
-        weight = _constant(_normal(shape.outputs, shape.inputs))
-        result = opset8.matmul(x, weight, False, True)
-        bias = _constant(_normal(1, shape.outputs))
-    else:
-        side = 3 if shape.taps == 9 else 1
-        size = [1, shape.inputs, shape.height, shape.width]
-        x = opset8.parameter(size, ov.Type.f32)
-        weight = _constant(_normal(shape.outputs, shape.inputs, side, side))
-        pad = [side // 2] * 2
-        result = opset8.convolution(x, weight, [1, 1], pad, pad, [1, 1])
-        bias = _constant(_normal(1, shape.outputs, 1, 1))
-    model = ov.Model([opset8.add(result, bias)], [x])
-    return _run(model, task, precision, [_normal(*size)])
+    x = opset8.parameter(size, ov.Type.f32)
+    result = _float_layer(shape, x, shape.inputs, shape.outputs)
+    if shape.consumer_inputs:
+        taken = _between(shape, result)
+        result = _float_layer(shape, taken, shape.consumer_inputs, shape.consumer_outputs)
+    return _run(ov.Model([result], [x]), task, precision, [_normal(*size)])
+
+
+def _float_layer(shape: LayerShape, x: Any, inputs: int, outputs: int) -> Any:
+    from openvino import opset8
+
+    if shape.linear:
+        if "AVX2" in os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper():
+            raise BackendError(
+                "its products of matrices (MLAS) take AVX-512 whatever ONEDNN_MAX_CPU_ISA says"
+            )
+        result = opset8.matmul(x, _constant(_normal(outputs, inputs)), False, True)
+        return opset8.add(result, _constant(_normal(1, outputs)))
+    side = 3 if shape.taps == 9 else 1
+    pad = [side // 2] * 2
+    weight = _constant(_normal(outputs, inputs, side, side))
+    result = opset8.convolution(x, weight, [1, 1], pad, pad, [1, 1])
+    return opset8.add(result, _constant(_normal(1, outputs, 1, 1)))
+
+
+def _between(shape: LayerShape, x: Any) -> Any:
+    """What the consumer takes of the first layer's outputs: axis 1 of tokens as of maps."""
+    from openvino import opset8
+
+    if shape.gelu:
+        return opset8.gelu(x, "erf")
+    first, end = shape.outputs - shape.consumer_inputs, shape.outputs
+    numbers = (opset8.constant(np.array([v], np.int64)) for v in (first, end, 1, 1))
+    return opset8.slice(x, *numbers)
+
+
+def _binary_convolution(x: Any, inputs: int, outputs: int, side: int) -> Any:
+    import openvino as ov
+    from openvino import opset1, opset8
+
+    low, high, edge = (_constant(np.full((1, 1, 1, 1), v)) for v in (-1.0, 1.0, 0.0))
+    signs = opset8.fake_quantize(x, edge, edge, low, high, 2)
+    count = outputs * inputs * side**2 // 8
+    bits = np.random.default_rng(0).integers(0, 256, count, dtype=np.uint8)
+    weight_size = ov.Shape([outputs, inputs, side, side])
+    weight = ov.op.Constant(ov.Tensor(bits, weight_size, ov.Type.u1))
+    pad = [side // 2] * 2
+    return opset1.binary_convolution(signs, weight, [1, 1], pad, pad, [1, 1], "xnor-popcount", 0.0)
 
 
 def _unet(task: Task, precision: str) -> Run:

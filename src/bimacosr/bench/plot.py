@@ -76,19 +76,18 @@ def _bars(axis: Any, kind: str, ratios: dict[str, Any]) -> None:
 
 
 def _draw_roofline(axis: Any, result: dict[str, Any]) -> None:
-    ceiling = result["ceiling"]["macs_per_cycle"]
     for name, label in (("native", "whole layer"), ("native-sums", "sums alone")):
         points = [
-            (case["macs"], row[name]["macs_per_cycle"])
-            for case, row in zip(result["cases"], result["roofline"], strict=True)
-            if name in row
+            (row["macs"], row[name]["of_ceiling"]) for row in result["roofline"] if name in row
         ]
         if points:
             axis.scatter(*zip(*points, strict=True), label=label, s=14)
-    axis.axhline(ceiling, color="black", linewidth=1)
+    axis.axhline(1, color="black", linewidth=1)
     axis.set_xscale("log")
-    axis.set_ylim(0, 1.05 * ceiling)
-    axis.set_title(f"of at most {ceiling:.0f} a cycle")
+    axis.set_ylim(0, 1.05)
+    ceilings = result["ceilings"].items()
+    most = ", ".join(f"{isa}: {ceiling['macs_per_cycle']:.0f}" for isa, ceiling in ceilings)
+    axis.set_title(f"of the ceiling (products a cycle, {most})", fontsize=9)
     axis.set_xlabel("products of signs in a layer")
-    axis.set_ylabel("products of signs a cycle")
+    axis.set_ylabel("share of the ceiling")
     axis.legend()

@@ -10,18 +10,15 @@ from torch import Tensor, nn
 
 from bimacosr.bench.pictures import latent_pair, picture
 from bimacosr.bench.race import Run
-from bimacosr.bench.task import Task, unet_settings
+from bimacosr.bench.task import LayerShape, Task, unet_settings
 from bimacosr.checkpoints.load import load_unet
 from bimacosr.config.diffusion import DiffusionSettings
 from bimacosr.config.networks import realsrx4_unet, vq_f4
 from bimacosr.config.upscale import SamplingSettings, UpscaleSettings
-from bimacosr.models.catalogue import find_model
 from bimacosr.networks.unet import build_unet
 from bimacosr.networks.vq import build_autoencoder
-from bimacosr.pack.format import read_packed
-from bimacosr.reference import TorchBackend
 from bimacosr.reference.latent import LatentBackend
-from bimacosr.resolver import SuperResolver
+from bimacosr.resolver import SuperResolver, load
 
 __all__ = [
     "float_unet",
@@ -46,7 +43,7 @@ NHWC = torch.channels_last
 
 
 def layer(task: Task) -> Run:
-    """A float layer of the same shape, with bias; channels first."""
+    """A float layer of the same shape, with bias, and its consumer; channels first."""
     return _layer(task, torch.float32, torch.contiguous_format)
 
 
@@ -94,10 +91,9 @@ def student(task: Task) -> Run:
 
 def pipeline(task: Task) -> Run:
     """The same packed model as ours, on the PyTorch backend."""
-    model = read_packed(find_model(task.model))
-    settings = UpscaleSettings(threads=task.threads)
     torch.set_num_threads(task.threads)
-    resolver, small = SuperResolver(TorchBackend(model), model, settings), picture(task)
+    resolver = load(task.model, backend="torch", autoencoder=task.autoencoder, threads=task.threads)
+    small = picture(task)
     return lambda: resolver(small)
 
 
@@ -134,17 +130,35 @@ def _layer(task: Task, dtype: torch.dtype, memory_format: torch.memory_format) -
     assert shape is not None
     torch.set_num_threads(task.threads)
     torch.manual_seed(0)
-    module: Any  # its stubs do not know memory formats
+    module = _module(shape, shape.inputs, shape.outputs)
+    if shape.consumer_inputs:
+        consumer = _module(shape, shape.consumer_inputs, shape.consumer_outputs)
+        between = nn.GELU() if shape.gelu else _LastChannels(shape.consumer_inputs)
+        module = nn.Sequential(module, between, consumer)
     if shape.linear:
-        module = nn.Linear(shape.inputs, shape.outputs).to(dtype)
         x = torch.randn(shape.height * shape.width, shape.inputs, dtype=dtype)
-    else:
-        side = 3 if shape.taps == 9 else 1
-        module = nn.Conv2d(shape.inputs, shape.outputs, side, padding=side // 2)
-        module = module.to(dtype=dtype, memory_format=memory_format)
-        x = torch.randn(1, shape.inputs, shape.height, shape.width, dtype=dtype)
-        x = x.to(memory_format=memory_format)
-    return _without_gradients(module, x)
+        return _without_gradients(module.to(dtype), x)
+    module = module.to(dtype=dtype, memory_format=memory_format)
+    x = torch.randn(1, shape.inputs, shape.height, shape.width, dtype=dtype)
+    return _without_gradients(module, x.to(memory_format=memory_format))
+
+
+def _module(shape: LayerShape, inputs: int, outputs: int) -> Any:  # stubs lack memory formats
+    if shape.linear:
+        return nn.Linear(inputs, outputs)
+    side = 3 if shape.taps == 9 else 1
+    return nn.Conv2d(inputs, outputs, side, padding=side // 2)
+
+
+class _LastChannels(nn.Module):
+    """The last `count` channels: axis 1 of tokens as of maps."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, -self.count :]
 
 
 def _run_unet(

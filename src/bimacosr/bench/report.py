@@ -30,7 +30,7 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
         yield from _table(_mean_rows(result["summary"]))
     else:
         yield from _spread(result["cases"][0])
-    if "ceiling" in result:
+    if "ceilings" in result:
         yield ""
         yield from _roofline(result)
     if "memory" in result:
@@ -78,11 +78,12 @@ def _spread(case: dict[str, Any]) -> Iterator[str]:
 
 
 def _roofline(result: dict[str, Any]) -> Iterator[str]:
-    ceiling = result["ceiling"]
-    yield (
-        f"at most {ceiling['macs_per_cycle']:.0f} products of signs a cycle at"
-        f" {ceiling['cycles_per_second'] / 1e9:.2f} GHz; reached by a whole layer and its sums"
-    )
+    for isa, ceiling in result["ceilings"].items():
+        yield (
+            f"{isa}: at most {ceiling['macs_per_cycle']:.0f} products of signs a cycle at"
+            f" {ceiling['cycles_per_second'] / 1e9:.2f} GHz"
+        )
+    yield "reached by a whole layer, and by its sums alone"
     rows = []
     for row in result["roofline"]:
         reached = (row.get(name) for name in ("native", "native-sums"))
@@ -90,7 +91,7 @@ def _roofline(result: dict[str, Any]) -> Iterator[str]:
             "-" if part is None else f"{part['macs_per_cycle']:.0f} ({part['of_ceiling']:.0%})"
             for part in reached
         )
-        rows.append([row["case"], *shown])
+        rows.append([row["case"], row["isa"], *shown])
     yield from _table(rows)
 
 

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bimacosr.bench.task import LayerShape
 from bimacosr.engine.native import open_native
 
-__all__ = ["measure_ceiling", "place_under"]
+__all__ = ["layer_isa", "measure_ceilings", "place_under"]
 
 
-def measure_ceiling(isa: str) -> dict[str, float] | None:
-    """Cycles a second, and products of signs a cycle in a loop that touches no memory.
+def layer_isa(isa: str, shape: LayerShape) -> str:
+    """The instruction set that such a layer runs on; "auto" lets the engine choose by its shape."""
+    name: str = open_native().layer_isa(isa, shape.inputs, shape.taps)
+    return name
+
+
+def measure_ceilings(isas: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Cycles a second, and products of signs a cycle in a loop that touches no memory, by set.
 
     The loop has the instructions of the set's own kernel: look-ups, counts, or products of tiles.
-    None where no such loop is written.
+    A set for which no such loop is written is left out.
     """
-    cycles, macs = open_native().measure_ceiling(isa)
-    if not cycles:
-        return None
-    return {"cycles_per_second": cycles, "macs_per_cycle": macs / cycles}
+    ceilings = {}
+    for isa in isas:
+        cycles, macs = open_native().measure_ceiling(isa)
+        if cycles:
+            ceilings[isa] = {"cycles_per_second": cycles, "macs_per_cycle": macs / cycles}
+    return ceilings
 
 
 def place_under(
-    ceiling: dict[str, float], cases: Sequence[dict[str, Any]], clock: str, threads: int
+    ceilings: Mapping[str, Mapping[str, float]],
+    cases: Sequence[dict[str, Any]],
+    clock: str,
+    threads: int,
 ) -> list[dict[str, Any]]:
-    """Products of signs a cycle and core that each layer reaches, whole and its sums alone."""
+    """Products of signs a cycle and core that each layer reaches, whole and its sums alone.
+
+    Layers on a set without a ceiling are left out.
+    """
     placed = []
     for case in cases:
-        row: dict[str, Any] = {"case": case["name"]}
+        ceiling = ceilings.get(case["isa"])
+        if ceiling is None:
+            continue
+        row: dict[str, Any] = {"case": case["name"], "isa": case["isa"], "macs": case["macs"]}
         for name in ("native", "native-sums"):
             if name in case["contestants"]:
                 seconds = case["contestants"][name][clock]["median"]

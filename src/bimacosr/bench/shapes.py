@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -23,11 +25,16 @@ _ONE_BIT = tuple(
 )
 
 
+_PAIRS = {"mlp.fc1": ("mlp.fc2", True), "attn.qkv": ("attn.proj", False)}
+"""Ends of the names of a 1x1 layer and of its consumer, and whether GELU lies between."""
+
+
 class Layers(NamedTuple):
     """What `layer_shapes` finds."""
 
     shapes: dict[LayerShape, int]
-    """How many layers have that shape; smallest kernels and maps first."""
+    """How many layers have that shape; smallest kernels and maps first. Then those of pairs: a 1x1
+    layer and its consumer, which are among the former, too."""
 
     left_out: dict[str, int]
     """How many layers are not measured alone, by reason."""
@@ -36,8 +43,9 @@ class Layers(NamedTuple):
 def layer_shapes(model: str, height: int, width: int) -> Layers:
     """The shapes of the 1-bit layers of a model, seen by running it once without numbers.
 
-    A convolution after an enlargement counts as one on the enlarged map, which is what PyTorch
-    and others do.
+    The 1x1 layers of a Swin block appear alone, and in pairs: fc1, GELU and fc2; qkv and proj,
+    which takes a third of what qkv gives, as if attention had let it pass. A convolution after an
+    enlargement counts as one on the enlarged map, which is what PyTorch and others do.
 
     Args:
         model: What `bimacosr.costs.subjects.open_subject` takes.
@@ -50,24 +58,42 @@ def layer_shapes(model: str, height: int, width: int) -> Layers:
     """
     network = open_subject(model).network
     inputs = inputs_of(network, height, width)
-    shapes: Counter[LayerShape] = Counter()
+    found: dict[str, LayerShape] = {}
     left_out: Counter[str] = Counter()
 
-    def note(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        found = _shape_of(module, arguments[0], output)
-        if isinstance(found, str):
-            left_out[found] += 1
-        else:
-            shapes[found] += 1
+    def watch(name: str, layer: Any) -> None:
+        def note(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+            shape = _shape_of(module, arguments[0], output)
+            if isinstance(shape, str):
+                left_out[shape] += 1
+            else:
+                found[name] = shape
 
-    for module in network.modules():
+        layer.register_forward_hook(note)
+
+    for name, module in network.named_modules():
         if isinstance(module, _ONE_BIT):
-            module.register_forward_hook(note)
+            watch(name, module)
     with torch.no_grad():
         network(*inputs)
-    if not shapes:
+    if not found:
         raise ModelError(f"the model {model!r} has no 1-bit layers; give a student")
-    return Layers(dict(sorted(shapes.items())), dict(left_out))
+    shapes = sorted(Counter(found.values()).items()) + sorted(Counter(_joined(found)).items())
+    return Layers(dict(shapes), dict(left_out))
+
+
+def _joined(layers: Mapping[str, LayerShape]) -> Iterator[LayerShape]:
+    """The 1x1 layers that have a consumer, with it."""
+    for name, shape in layers.items():
+        for end, (consumer_end, gelu) in _PAIRS.items():
+            consumer = layers.get(name.removesuffix(end) + consumer_end)
+            if name.endswith(end) and consumer is not None:
+                yield replace(
+                    shape,
+                    consumer_inputs=consumer.inputs,
+                    consumer_outputs=consumer.outputs,
+                    gelu=gelu,
+                )
 
 
 def _shape_of(module: Any, x: Tensor, output: Tensor) -> LayerShape | str:

@@ -14,7 +14,7 @@ Benchmark = Literal["layers", "unet", "pipeline"]
 
 @dataclass(frozen=True, order=True, kw_only=True, slots=True)
 class LayerShape:
-    """A 1-bit layer, and the map that it works on."""
+    """A 1-bit layer, or one of 1x1 and its consumer, and the map that they work on."""
 
     taps: int
     """9 of a 3x3 convolution, 1 of a 1x1 convolution or a linear layer."""
@@ -34,21 +34,39 @@ class LayerShape:
     linear: bool = False
     """A linear layer: what follows a convolution (RPReLU) is not there."""
 
+    consumer_inputs: int = 0
+    """Of a second layer of the same kind, which takes that many of the outputs, the last ones; 0:
+    there is none."""
+
+    consumer_outputs: int = 0
+    """Its output channels."""
+
+    gelu: bool = False
+    """Whether GELU lies between the two."""
+
     @property
     def kind(self) -> str:
         """The class over which ratios are averaged."""
+        if self.consumer_inputs:
+            return "1x1 fused"
         return "3x3" if self.taps == 9 else "1x1"
 
     @property
     def name(self) -> str:
         """As tables call it."""
-        kind = "linear" if self.linear else self.kind
-        return f"{kind} {self.inputs}->{self.outputs} {self.height}x{self.width}"
+        kind = "linear" if self.linear else self.kind.removesuffix(" fused")
+        channels = f"{self.inputs}->{self.outputs}"
+        if self.consumer_inputs:
+            taken = "gelu" if self.gelu else str(self.consumer_inputs)
+            channels += f"->{taken}->{self.consumer_outputs}"
+        return f"{kind} {channels} {self.height}x{self.width}"
 
     @property
     def macs(self) -> int:
         """Products of signs."""
-        return self.taps * self.inputs * self.outputs * self.height * self.width
+        products = self.taps * self.inputs * self.outputs
+        products += self.consumer_inputs * self.consumer_outputs
+        return products * self.height * self.width
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +99,9 @@ class Task:
 
     network: dict[str, Any] | None = None
     """The student's `UNetSettings` as plain data, of `unet` only."""
+
+    autoencoder: str | None = None
+    """First stage of a packed student, of `pipeline` only; None: the released one."""
 
     peers_dir: str | None = None
     """The folder with models of peers."""

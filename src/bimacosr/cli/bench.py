@@ -24,6 +24,11 @@ __all__ = ["bench"]
     " pipeline the default model]",
 )
 @click.option(
+    "--autoencoder",
+    metavar="NAME|FILE",
+    help="First stage of a packed student, for pipeline. [default: the released VQ-f4]",
+)
+@click.option(
     "--size",
     metavar="HxW",
     help="Of the low-quality picture or latent. [default: 64x64, pipeline 128x128]",
@@ -53,6 +58,7 @@ __all__ = ["bench"]
 def bench(
     benchmark: str,
     model: str | None,
+    autoencoder: str | None,
     size: str | None,
     threads: int,
     isa: str | None,
@@ -74,6 +80,7 @@ def bench(
         height, width = _sides(size)
         settings = BenchSettings(
             model=model,
+            autoencoder=autoencoder,
             height=height,
             width=width,
             threads=threads,

@@ -18,6 +18,10 @@ class BenchSettings:
     """A model's name or file; None: the official student for layers and unet, the default model
     for pipeline."""
 
+    autoencoder: str | None = None
+    """First stage of a packed student, for pipeline; a release's name or a file. None: the released
+    VQ-f4."""
+
     height: int | None = None
     """Of the low-quality picture, or of the latent; None: 128 for pipeline, else 64."""
 

@@ -71,7 +71,7 @@ class Student:
         if f"{name}.lora.A.weight" in self.left:
             # a convolution computes B(A(x)), a linear layer A(B(x))
             inner, outer = ("A", "B") if convolution else ("B", "A")
-            rank = np.shape(self.left[f"{name}.lora.{inner}.weight"])[0]
+            rank = self._rank(f"{name}.lora.{inner}.weight")
             arguments["low_rank_in"] = self.take(f"{name}.lora.{inner}.weight", rank, c_in)
             arguments["low_rank_out"] = self.take(f"{name}.lora.{outer}.weight", c_out, rank)
         return arguments
@@ -117,6 +117,13 @@ class Student:
         side = math.isqrt(taps)
         weight = self.take(f"{name}.weight", c_out, c_in, side, side)
         return pack_signs(weight), np.abs(weight).mean((1, 2, 3))
+
+    def _rank(self, key: str) -> int:
+        """Rows of the inner matrix of a low-rank branch."""
+        shape: tuple[int, ...] = np.shape(self.left[key]) if key in self.left else ()
+        if not shape:
+            raise ValueError(f"{key} is missing or not a matrix")
+        return shape[0]
 
     def _indices(self, branch: str, c_out: int, c_in: int) -> npt.NDArray[np.int32]:
         """Rows and columns (2 x n) of the sparse branch."""

@@ -27,15 +27,15 @@ def test_every_builder_is_in_a_file_of_the_room() -> None:
         assert f"\ndef {function}(task: Task)" in (folder / f"{name}.py").read_text(), row.name
 
 
-@pytest.mark.parametrize("benchmark", CONTESTANTS)
-def test_ours_is_the_first_and_has_no_peer(benchmark: module.Benchmark) -> None:
-    assert CONTESTANTS[benchmark][0].name == "native"
-    assert CONTESTANTS[benchmark][0].peer is None
+@pytest.mark.parametrize("contest", CONTESTANTS)
+def test_ours_is_the_first_and_has_no_peer(contest: module.Benchmark) -> None:
+    assert CONTESTANTS[contest][0].name == "native"
+    assert CONTESTANTS[contest][0].peer is None
 
 
-@pytest.mark.parametrize("benchmark", CONTESTANTS)
-def test_no_contestant_has_a_peers_name(benchmark: module.Benchmark) -> None:
-    assert PEERS.keys().isdisjoint(row.name for row in CONTESTANTS[benchmark])
+@pytest.mark.parametrize("contest", CONTESTANTS)
+def test_no_contestant_has_a_peers_name(contest: module.Benchmark) -> None:
+    assert PEERS.keys().isdisjoint(row.name for row in CONTESTANTS[contest])
 
 
 def test_a_missing_peer_is_named_with_its_command(installed: set[str]) -> None:
@@ -70,6 +70,12 @@ def test_peers_are_chosen_by_their_name_or_a_contestants(installed: set[str]) ->
     assert field.missing == {}
     field = choose_field("layers", ["openvino"])
     assert {row.peer for row in field.present} == {None, "openvino"}
+
+
+def test_one_thread_runs_beside_several_only(installed: set[str]) -> None:
+    assert [row.name for row in choose_field("unet").present] == ["native"]
+    several = choose_field("unet", threads=2)
+    assert [row.name for row in several.present] == ["native", "native-1-thread"]
 
 
 def test_an_unknown_peer_is_refused() -> None:

@@ -80,15 +80,19 @@ def test_layers_of_the_shipped_model() -> None:
 
 def test_the_roofline_puts_layers_under_what_was_measured() -> None:
     result = run("layers", model="edge-x4", height=16, width=16, peers=[])
-    if "ceiling" not in result:
-        assert result["isa"] not in ("avx2", "avx512", "amx")
+    (case,) = result["cases"]
+    assert case["isa"] in instruction_sets()
+    if "ceilings" not in result:
+        assert case["isa"] not in ("avx2", "avx512", "amx")
         return
-    assert 1e8 < result["ceiling"]["cycles_per_second"] < 1e11
-    (case,), (row,) = result["cases"], result["roofline"]
+    (ceiling,), (row,) = result["ceilings"].values(), result["roofline"]
+    assert 1e8 < ceiling["cycles_per_second"] < 1e11
     seconds = case["contestants"]["native"]["cpu"]["median"]
-    found = row["native"]["macs_per_cycle"] * result["ceiling"]["cycles_per_second"]
+    found = row["native"]["macs_per_cycle"] * ceiling["cycles_per_second"]
     assert found == pytest.approx(case["macs"] / seconds)
-    assert 0 < row["native"]["of_ceiling"] < 1.5
+    shown = list(lines(result))
+    assert any(line.startswith(f"{case['isa']}: at most") for line in shown)
+    assert any(line.startswith(f"{case['name']}  {case['isa']}") for line in shown)
 
 
 @pytest.mark.parametrize("isa", instruction_sets())
@@ -107,6 +111,29 @@ def test_the_unet_beside_pytorch(tmp_path: Path) -> None:
     assert case["best"]["fp32"] in ("torch-fp32", "torch-fp32-nhwc")
     assert {kind for kind, value in case["profile_ms"].items() if value > 0}
     assert case["left_out"] == {}
+
+
+def test_two_threads_beside_one(tmp_path: Path) -> None:
+    student = save_student(tmp_path / "student.safetensors")
+    result = run("unet", model=str(student), height=16, width=16, threads=2, peers=[])
+    (case,) = result["cases"]
+    check_case(case, {"native-1-thread"}, "wall")
+    (row,) = (line for line in lines(result) if line.startswith("native-1-thread  "))
+    assert float(row.split()[1]) == pytest.approx(
+        case["ratios"]["native-1-thread"]["median"], abs=0.006
+    )
+
+
+def test_pairs_of_a_students_layers(tmp_path: Path) -> None:
+    student = save_student(tmp_path / "student.safetensors")
+    peers = ["torch-fp32", "torch-fp32-nhwc"]
+    result = run("layers", model=str(student), height=16, width=16, rounds=1, peers=peers)
+    pairs = [case for case in result["cases"] if case["class"] == "1x1 fused"]
+    assert {case["shape"]["gelu"] for case in pairs} == {True, False}
+    for case in pairs:
+        assert case["contestants"].keys() == {"native", *peers}
+        assert case["left_out"] == {"native-sums": "it is of one layer"}
+    assert result["summary"]["1x1 fused"]["best fp32"]["cases"] == len(pairs)
 
 
 def test_the_pipeline_beside_bicubic_by_wall_time() -> None:

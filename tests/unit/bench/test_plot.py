@@ -18,9 +18,15 @@ RESULT: dict[str, Any] = {
     "threads": 1,
     "machine": {"processor": "a processor"},
     "summary": {"3x3": {"torch-fp32": RATIO, "best fp32": RATIO}},
-    "ceiling": {"macs_per_cycle": 256.0, "cycles_per_second": 3e9},
-    "cases": [{"macs": 1000}],
-    "roofline": [{"case": "a layer", "native": {"macs_per_cycle": 100.0}}],
+    "ceilings": {"avx2": {"macs_per_cycle": 256.0, "cycles_per_second": 3e9}},
+    "roofline": [
+        {
+            "case": "a layer",
+            "isa": "avx2",
+            "macs": 1000,
+            "native": {"macs_per_cycle": 100.0, "of_ceiling": 0.39},
+        }
+    ],
 }
 
 

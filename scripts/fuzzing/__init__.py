@@ -1,0 +1,1 @@
+"""Packed files, damaged, and every way to read them; scripts/fuzz_packed runs it."""
