@@ -15,29 +15,35 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from evaluation import (
-    BICUBIC,
-    ORIGINAL,
-    Enlarge,
-    Picture,
-    Tally,
-    contact_sheet,
-    enlarge_bicubic,
-    evaluate_set,
-    markdown,
-    pair_files,
-    plain,
-)
 from PIL import Image
 
+from bimacosr.config.evaluate import EvaluateSettings, MetricSettings
 from bimacosr.errors import BimacosrError, OptionError
-from bimacosr.metrics.registry import load_metrics
+from bimacosr.evaluate.choice import Choice, choose
+from bimacosr.evaluate.measure import ORIGINAL, Task, measure_set
+from bimacosr.evaluate.pairing import pair
+from bimacosr.evaluate.pictures import (
+    BICUBIC,
+    Method,
+    Picture,
+    bicubic_of,
+    read_rgb,
+    results_in,
+)
+from bimacosr.evaluate.sheet import contact_sheet
+from bimacosr.evaluate.tables import columns_of, markdown, plain, rows_of
+from bimacosr.evaluate.tally import Tally
+from bimacosr.metrics.registry import METRICS
 
 PAIRED_SETS = ("RealSR_half", "DRealSR_half")
-METRICS = ("psnr_y", "ssim_y", "lpips_alex", "lpips_squeeze", "niqe")
+USUAL = ("psnr_y", "ssim_y", "lpips_alex", "lpips_squeeze", "niqe")
+PRINTS = ("lines", "lattice", "colour_lattice")
+Enlarge = Callable[[Picture], Picture]
 
 
 class Gallery:
@@ -77,7 +83,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--hr", type=Path, help="folder of originals")
     add("--sr", type=Path, help="folder of results to measure")
     add("--model", action="append", default=[], help="name or file; may be repeated")
-    add("--metrics", default=",".join(METRICS), help="names by comma (default: %(default)s)")
+    add("--metrics", default=",".join(USUAL), help="names by comma (default: %(default)s)")
     add("--limit", type=int, help="only the first N names of each set")
     add("--each", action="store_true", help="print the figures of each picture too")
     add("--json", type=Path, help="write all figures to this file")
@@ -108,60 +114,92 @@ def find_sets(arguments: argparse.Namespace) -> dict[str, dict[str, Path]]:
     return {name: {"lr": paired / name / "lr", "hr": paired / name / "hr"} for name in PAIRED_SETS}
 
 
-def find_methods(arguments: argparse.Namespace) -> dict[str, Enlarge]:
-    """What makes the pictures: bicubic, the models, the folder of results."""
-    methods: dict[str, Enlarge] = {}
-    if arguments.data or arguments.lr:
-        methods[BICUBIC] = lambda case: enlarge_bicubic(case["lr"])
+def load_models(arguments: argparse.Namespace) -> dict[str, Enlarge]:
+    """The models of the catalogue, or files, by name."""
+    import bimacosr
+
+    models: dict[str, Enlarge] = {}
     for model in arguments.model:
         name = Path(model).stem if Path(model).is_file() else model
-        if name in methods:
+        if name in (*models, BICUBIC, ORIGINAL):
             raise OptionError(f"two methods are called {name}")
-        methods[name] = load_model(model)
-    if arguments.sr:
-        methods[arguments.sr.resolve().name] = lambda case: case["sr"]
-    if ORIGINAL in methods:
-        raise OptionError(f"a method cannot be called {ORIGINAL}")
+        models[name] = bimacosr.load(model=model)
+    return models
+
+
+def find_methods(
+    files: dict[str, dict[str, Path]], models: dict[str, Enlarge], sr: Path | None
+) -> dict[str, Method]:
+    """What makes the pictures: bicubic, the models, the folder of results."""
+    methods = {}
+    if "lr" in files:
+        small = files["lr"]
+        methods[BICUBIC] = bicubic_of(small)
+        for name, enlarge in models.items():
+            methods[name] = Method(
+                make=lambda stem, enlarge=enlarge: np.asarray(enlarge(read_rgb(small[stem]))),
+                names=small.keys(),
+            )
+    if sr is not None:
+        name = sr.resolve().name
+        if name in (*methods, ORIGINAL):
+            raise OptionError(f"two methods are called {name}")
+        methods[name] = results_in(files["sr"])
     return methods
 
 
-def load_model(model: str) -> Enlarge:
-    """A model of the catalogue, or a file, as a method."""
-    import bimacosr
-
-    enlarge = bimacosr.load(model=model)
-    return lambda case: np.asarray(enlarge(case["lr"]))
-
-
-def write_json(path: Path, results: dict[str, dict[str, Tally]]) -> None:
-    """Write set to method to figures."""
-    sets = {name: {m: plain(t) for m, t in tallies.items()} for name, tallies in results.items()}
-    path.write_text(json.dumps(sets, indent=1) + "\n")
+def choose_metrics(arguments: argparse.Namespace, originals: bool) -> Choice:
+    """The metrics asked for, without those that need originals where there are none."""
+    names = [*arguments.metrics.split(","), *PRINTS]
+    if not originals:
+        names = [n for n in names if n not in METRICS or not METRICS[n].needs_reference]
+    metric = MetricSettings(weights_dir=arguments.metric_weights)
+    return choose(EvaluateSettings(metrics=tuple(names), metric=metric), originals)
 
 
-def main() -> None:
-    """Run what the command line asks for."""
+def main() -> int:
+    """Run what the command line asks for; 1 where a picture could not be measured."""
     arguments = parse_arguments()
-    scores = load_metrics(arguments.metrics.split(","), arguments.metric_weights)
-    methods = find_methods(arguments)
+    problems: list[str] = []
+
+    def tell(sentence: str) -> None:
+        problems.append(sentence)
+        print(sentence, file=sys.stderr)
+
+    models = load_models(arguments)
     gallery = Gallery(arguments.save, arguments.sheet_pictures if arguments.contact_sheet else 0)
-    results = {}
+    results: dict[str, dict[str, Tally]] = {}
+    rows, metrics = [], {}
     for name, folders in find_sets(arguments).items():
-        files = pair_files(folders, arguments.limit)
-        gallery.open_set(name, list(files))
-        results[name] = evaluate_set(files, methods, scores, gallery.show)
+        files = pair(folders, tell)
+        stems = [s for s in next(iter(files.values())) if all(s in f for f in files.values())]
+        stems = stems[: arguments.limit]
+        choice = choose_metrics(arguments, "hr" in folders)
+        task = Task(
+            methods=find_methods(files, models, arguments.sr),
+            metrics=choice.metrics,
+            scores=choice.load(MetricSettings(weights_dir=arguments.metric_weights))[0],
+            originals=files.get("hr"),
+        )
+        gallery.open_set(name, stems)
+        results[name] = measure_set(task, stems, tell=tell, show=gallery.show)
+        rows += rows_of(results[name], None, name)
+        metrics |= choice.all
         for method, tally in results[name].items() if arguments.each else ():
-            for stem, values in tally.pictures.items():
-                print(name, method, stem, *(f"{k}={v:.4f}" for k, v in values.items()))
-    print(markdown(results))
+            for stem in tally.pictures:
+                values = tally.figures(stem).items()
+                print(name, method, stem, *(f"{k}={v:.4f}" for k, v in values))
+    print(markdown(("set", "method", "n"), columns_of(metrics, rows), rows, best=False))
     if arguments.json:
-        write_json(arguments.json, results)
+        plainly = {n: {m: plain(t) for m, t in tallies.items()} for n, tallies in results.items()}
+        arguments.json.write_text(json.dumps(plainly, indent=1) + "\n")
     if arguments.contact_sheet:
         contact_sheet(gallery.sheet).save(arguments.contact_sheet)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":
     try:
-        main()
+        raise SystemExit(main())
     except BimacosrError as error:
         raise SystemExit(f"evaluate_model: {error}") from error

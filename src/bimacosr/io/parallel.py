@@ -16,12 +16,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+def in_order(
+    work: Callable[[T], R], items: Iterable[T], threads: int | None = None
+) -> Generator[R, None, None]:
     """Give `work(item)` for each item in turn; at most one result more than threads waits.
 
-    Close it (`contextlib.closing`) when leaving early, so that no thread works on.
+    Close it (`contextlib.closing`) when leaving early, so that no thread works on. `threads` is
+    chosen by the processors if not given.
     """
-    threads = _threads()
+    threads = threads or _threads()
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

@@ -10,16 +10,29 @@ Shapes: H height, W width; N blocks or runs of 64 pixels; rgb is HW3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bimacosr.errors import OptionError
 
-__all__ = ["GridPeaks", "PicturePeaks", "grid_peaks", "picture_peaks", "summarize"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "GridPeaks",
+    "PicturePeaks",
+    "colour_lattice_peaks",
+    "each_picture",
+    "grid_peaks",
+    "lattice_peaks",
+    "line_peaks",
+    "picture_peaks",
+    "summarize",
+]
 
 Floats = NDArray[np.float64]
 
@@ -75,14 +88,44 @@ def picture_peaks(rgb: NDArray[Any]) -> PicturePeaks:
         raise OptionError(
             f"grid peaks need a picture of HxWx3, {_SIDE_PX} px a side at least, not {shape}"
         )
-    rgb = rgb.astype(np.float64)
+    return PicturePeaks(
+        lines=line_peaks(rgb), lattice=lattice_peaks(rgb), colour_lattice=colour_lattice_peaks(rgb)
+    )
+
+
+def line_peaks(rgb: NDArray[Any]) -> Floats:
+    """Periods 4 and 2 along rows, then along columns, of HW3 RGB's luminance: 4 values, dB."""
+    y = rgb @ np.array(_GRAY)
+    return np.concatenate([_line_peaks(y), _line_peaks(y.T)])
+
+
+def lattice_peaks(rgb: NDArray[Any]) -> Floats:
+    """The 8 frequencies with periods 4 or 2 down and across, of HW3 RGB's luminance, dB."""
+    return _lattice_peaks(rgb @ np.array(_GRAY))
+
+
+def colour_lattice_peaks(rgb: NDArray[Any]) -> Floats:
+    """The same 8 of the stronger of B - Y and R - Y."""
     y = rgb @ np.array(_GRAY)
     red, blue = (_lattice_peaks(rgb[..., channel] - y) for channel in (0, 2))
-    return PicturePeaks(
-        lines=np.concatenate([_line_peaks(y), _line_peaks(y.T)]),
-        lattice=_lattice_peaks(y),
-        colour_lattice=np.maximum(red, blue),
-    )
+    return np.maximum(red, blue)
+
+
+def each_picture(peaks: Callable[[NDArray[Any]], Floats]) -> Callable[[Tensor], Tensor]:
+    """One of the functions above for a batch: B3HW RGB in [0, 1] to BK values, dB.
+
+    A picture with a side under 64 px has no peaks: nan.
+    """
+    import torch  # here alone: peaks of arrays need none
+
+    def measure(pictures: Tensor) -> Tensor:
+        arrays = (pictures.double() * 255).round().permute(0, 2, 3, 1).cpu().numpy()
+        if min(arrays.shape[1:3]) < _SIDE_PX:
+            parts = len(peaks(np.zeros((_SIDE_PX, _SIDE_PX, 3))))
+            return torch.full((len(arrays), parts), torch.nan, dtype=torch.float64)
+        return torch.from_numpy(np.stack([peaks(rgb) for rgb in arrays]))
+
+    return measure
 
 
 def summarize(peaks: list[PicturePeaks]) -> GridPeaks:

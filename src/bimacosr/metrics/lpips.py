@@ -1,7 +1,7 @@
 """LPIPS v0.1: the distance of two pictures in the features of a classifier; 0 is equal.
 
-With AlexNet it judges, and never enters a loss; with SqueezeNet it may be trained with. The
-networks carry torchvision's names, so a weight file is their state dict.
+With AlexNet it judges, and never enters a loss; with SqueezeNet or VGG16 it may be trained with.
+The networks carry torchvision's names, so a weight file is their state dict.
 
 Shapes: B batch, C channels, H height, W width; maps are BCHW.
 Source: Zhang et al. 2018, The unreasonable effectiveness of deep features as a perceptual metric,
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from bimacosr.errors import ModelError, OptionError
 from bimacosr.metrics.pairs import check_pair
+from bimacosr.metrics.vgg import TAPS as VGG_TAPS
+from bimacosr.metrics.vgg import WEIGHT_FILE as VGG_WEIGHT_FILE
+from bimacosr.metrics.vgg import vgg16
 from bimacosr.metrics.weights import read_tensors
 
 __all__ = ["NETWORKS", "Lpips", "load_lpips"]
@@ -90,6 +93,7 @@ NETWORKS = {
         17,
         "lpips_squeeze.safetensors",
     ),
+    "vgg": Network(vgg16, VGG_TAPS, 16, VGG_WEIGHT_FILE),
 }
 """The classifiers by name."""
 
@@ -119,7 +123,7 @@ class Lpips(nn.Module):
             b: The pictures to compare with, same shape and range.
 
         Raises:
-            OptionError: The shapes differ, or a side is under 31 px (alex) or 17 px (squeeze).
+            OptionError: The shapes differ, or a side is under the network's `min_px`.
         """
         check_pair(a, b, self.min_px)
         distance = a.new_zeros(len(a))
@@ -141,8 +145,10 @@ class Lpips(nn.Module):
         return maps
 
 
-def load_lpips(network: str, weights_dir: str | Path, device: str | torch.device = "cpu") -> Lpips:
-    """Load LPIPS with the weights of `network` ("alex" or "squeeze") from `weights_dir`.
+def load_lpips(
+    network: str, weights_dir: str | Path | None, device: str | torch.device = "cpu"
+) -> Lpips:
+    """Load LPIPS with the weights of `network`, one of `NETWORKS`, from `weights_dir`.
 
     Returns:
         A frozen module on `device`: `f(a, b)` gives one value for each pair of pictures.
@@ -159,6 +165,7 @@ def load_lpips(network: str, weights_dir: str | Path, device: str | torch.device
     try:
         lpips.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
     except RuntimeError as error:
-        path = Path(weights_dir) / spec.weight_file
-        raise ModelError(f"{path} does not hold the weights of LPIPS-{network}") from error
+        raise ModelError(
+            f"{spec.weight_file} in {weights_dir} does not hold the weights of LPIPS-{network}"
+        ) from error
     return lpips.requires_grad_(False).eval().to(device)

@@ -45,7 +45,7 @@ class PristineModel(NamedTuple):
 
 
 def load_niqe(
-    weights_dir: str | Path, plane: str = "luma", device: str | torch.device = "cpu"
+    weights_dir: str | Path | None, plane: str = "luma", device: str | torch.device = "cpu"
 ) -> Callable[[Tensor], Tensor]:
     """Load NIQE on `plane` ("luma" or "gray") with the pristine model in `weights_dir`.
 
@@ -62,7 +62,7 @@ def load_niqe(
     tensors = read_tensors(weights_dir, WEIGHT_FILE)
     names = ("mu_pris_param", "cov_pris_param", "gaussian_window")
     if tensors.keys() != set(names):
-        raise ModelError(f"{Path(weights_dir) / WEIGHT_FILE} does not hold the model of NIQE")
+        raise ModelError(f"{WEIGHT_FILE} in {weights_dir} does not hold the model of NIQE")
     mean, cov, window = (tensors[name].double().to(device) for name in names)
     model = PristineModel(mean.flatten(), cov, window)
 

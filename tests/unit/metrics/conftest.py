@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -79,16 +78,6 @@ def bicubic_pairs() -> list[tuple[Tensor, Tensor]]:
                 sr = lq.convert("RGB").resize((lq.width * 4, lq.height * 4), Image.BICUBIC)
             pairs.append((to_batch(np.asarray(sr)), read_batch(folder / "hr" / path.name)))
     return pairs
-
-
-@pytest.fixture
-def scripts(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let the test import the programs under scripts/."""
-    folder = Path(__file__).parents[3] / "scripts"
-    monkeypatch.syspath_prepend(folder)
-    for name in ("evaluation", "evaluate_model"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return folder
 
 
 def read_batch(path: Path) -> Tensor:

@@ -7,11 +7,19 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
 from bimacosr.errors import OptionError
-from bimacosr.metrics.grid import grid_peaks, picture_peaks
+from bimacosr.metrics.grid import (
+    colour_lattice_peaks,
+    each_picture,
+    grid_peaks,
+    lattice_peaks,
+    line_peaks,
+    picture_peaks,
+)
 
 ROWS, COLUMNS = np.mgrid[:192, :256]
 
@@ -107,3 +115,19 @@ def test_bicubic_pictures_have_the_oracles_peaks(
 def test_grid_needs_no_torch() -> None:
     code = "import bimacosr.metrics.grid, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_peaks_of_a_batch_are_those_of_its_pictures(noise: np.ndarray) -> None:
+    picture = noise.clip(0, 255).astype(np.uint8)
+    peaks = picture_peaks(picture)
+    batch = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    for function, expected in (
+        (line_peaks, peaks.lines),
+        (lattice_peaks, peaks.lattice),
+        (colour_lattice_peaks, peaks.colour_lattice),
+    ):
+        measure = each_picture(function)
+        assert measure(batch.expand(2, -1, -1, -1)).tolist() == [expected.tolist()] * 2
+        small = measure(batch[..., :63])
+        assert small.shape == (1, len(expected))
+        assert small.isnan().all()

@@ -19,7 +19,7 @@ def made_up_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weight files of the right shapes with random numbers, for what needs no real ones."""
     folder = tmp_path_factory.mktemp("weights")
     g = torch.Generator().manual_seed(3)
-    for spec in NETWORKS.values():
+    for spec in (NETWORKS["alex"], NETWORKS["squeeze"]):
         shapes = {k: v.shape for k, v in Lpips(spec).state_dict().items()}
         tensors = {
             k: torch.rand(s, generator=g)
@@ -161,10 +161,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 def test_the_file_of_another_network_is_named(tmp_path: Path, made_up_dir: Path) -> None:
     source = made_up_dir / NETWORKS["squeeze"].weight_file
     (tmp_path / NETWORKS["alex"].weight_file).write_bytes(source.read_bytes())
-    with pytest.raises(ModelError, match="does not hold the weights of LPIPS-alex"):
+    with pytest.raises(ModelError, match=r"lpips_alex.* does not hold the weights of LPIPS-alex"):
         load_lpips("alex", tmp_path)
 
 
 def test_an_unknown_network_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="no network 'vgg'; it has alex, squeeze"):
-        load_lpips("vgg", tmp_path)
+    with pytest.raises(OptionError, match="no network 'vit'; it has alex, squeeze"):
+        load_lpips("vit", tmp_path)

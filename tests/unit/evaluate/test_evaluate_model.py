@@ -1,14 +1,12 @@
-"""The program scripts/evaluate_model.py and its parts, without weight files or models."""
+"""The program scripts/evaluate_model.py, without weight files or models."""
 
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,19 +17,14 @@ from bimacosr.errors import OptionError
 
 
 @pytest.fixture
-def evaluation(scripts: Path) -> ModuleType:
-    return import_module("evaluation")
-
-
-@pytest.fixture
-def run(scripts: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def run(scripts: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run the program with arguments; metrics without weights."""
     program = import_module("evaluate_model")
 
-    def call(*arguments: object) -> None:
+    def call(*arguments: object) -> int:
         given = [*map(str, arguments), "--metric-weights", "none", "--metrics", "psnr_y,ssim_y"]
         monkeypatch.setattr(sys, "argv", ["evaluate_model.py", *given])
-        program.main()
+        return program.main()
 
     return call
 
@@ -53,67 +46,8 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pairs_are_found_by_stem_and_the_rest_is_reported(
-    evaluation: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("sr/a.png", "sr/b.png", "sr/c.png", "hr/a.webp", "hr/c.png", "hr/d.png"):
-        write(tmp_path / name, 0, 4)
-    (tmp_path / "sr" / "notes.txt").write_text("no picture")
-    folders = {"sr": tmp_path / "sr", "hr": tmp_path / "hr"}
-    files = evaluation.pair_files(folders)
-    assert list(files) == ["a", "c"]
-    assert files["a"] == {"sr": tmp_path / "sr" / "a.png", "hr": tmp_path / "hr" / "a.webp"}
-    assert list(evaluation.pair_files(folders, limit=1)) == ["a"]
-    told = capsys.readouterr().err
-    assert "sr lacks 1: d" in told
-    assert "hr lacks 1: b" in told
-
-
-def test_pairs_that_cannot_be_are_refused(evaluation: ModuleType, tmp_path: Path) -> None:
-    for name in ("sr/a.png", "sr/a.webp", "hr/b.png", "lr/a.png"):
-        write(tmp_path / name, 0, 4)
-    with pytest.raises(OptionError, match="two pictures called a"):
-        evaluation.pair_files({"sr": tmp_path / "sr"})
-    with pytest.raises(OptionError, match="no picture is in all of"):
-        evaluation.pair_files({"lr": tmp_path / "lr", "hr": tmp_path / "hr"})
-    with pytest.raises(OptionError, match="nowhere is not a folder"):
-        evaluation.pair_files({"lr": tmp_path / "nowhere"})
-
-
-def test_averages_leave_out_what_is_not_a_number(evaluation: ModuleType) -> None:
-    rows = [{"x": 1.0, "y": math.nan}, {"x": 2.0, "y": math.nan}, {"x": math.nan, "z": 5.0}]
-    means = evaluation.average(rows)
-    assert means["x"] == 1.5
-    assert math.isnan(means["y"])
-    assert means["z"] == 5
-
-
-def test_differences_to_bicubic_are_db_and_percent(evaluation: ModuleType) -> None:
-    row = {"psnr_y": 27.0, "lpips_alex": 0.3, "niqe": 5.0}
-    gains = evaluation.compare(row, {"psnr_y": 26.5, "lpips_alex": 0.4, "niqe": 9.0})
-    assert gains == pytest.approx({"psnr_y_gain": 0.5, "lpips_alex_change": -25})
-    assert evaluation.compare(row, {}) == {}
-
-
-def test_bicubic_is_pillows(evaluation: ModuleType) -> None:
-    flat = np.full((5, 7, 3), 200, np.uint8)
-    assert np.array_equal(evaluation.enlarge_bicubic(flat), np.full((20, 28, 3), 200))
-
-
-def test_the_contact_sheet_holds_every_picture_untouched(evaluation: ModuleType) -> None:
-    rng = np.random.default_rng(0)
-    rows = {
-        stem: {m: rng.integers(0, 256, (h, 32, 3), dtype=np.uint8) for m in ("bicubic", "original")}
-        for stem, h in (("a", 20), ("b", 32))
-    }
-    sheet = np.asarray(evaluation.contact_sheet(rows))
-    assert sheet.shape == (14 + 20 + 14 + 32, 64, 3)
-    assert np.array_equal(sheet[14:34, 32:], rows["a"]["original"])
-    assert np.array_equal(sheet[48:, :32], rows["b"]["bicubic"])
-
-
 def test_a_model_is_measured_beside_bicubic(
-    run: Callable[..., None],
+    run: Callable[..., int],
     data: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -148,7 +82,7 @@ def test_a_model_is_measured_beside_bicubic(
 
 
 def test_loose_pictures_have_colour_and_grid_but_no_psnr(
-    run: Callable[..., None], data: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int], data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("--data", data, "--unpaired")
     head = capsys.readouterr().out.splitlines()[0]
@@ -158,7 +92,7 @@ def test_loose_pictures_have_colour_and_grid_but_no_psnr(
 
 
 def test_a_folder_of_results_is_measured_against_originals(
-    run: Callable[..., None], data: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int], data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     originals = data / "paired" / "RealSR_half" / "hr"
     run("--sr", originals, "--hr", originals)
@@ -166,17 +100,26 @@ def test_a_folder_of_results_is_measured_against_originals(
     assert row.startswith("| pictures | hr | 3 | inf | 1.0000 |")
 
 
-def test_results_of_another_size_are_refused(run: Callable[..., None], data: Path) -> None:
+def test_results_of_another_size_are_reported(
+    run: Callable[..., int], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = data / "paired" / "RealSR_half"
-    with pytest.raises(OptionError, match=r"p0 by lr: \(16, 16, 3\), its original: \(64, 64, 3\)"):
-        run("--sr", folder / "lr", "--hr", folder / "hr")
+    assert run("--sr", folder / "lr", "--hr", folder / "hr") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert "p0 by lr is 16x16, its original 64x64; they must be of one size" in told
+    assert len(told) == 3
+
+
+def test_two_models_of_one_name_are_refused(run: Callable[..., int], data: Path) -> None:
+    with pytest.raises(OptionError, match="two methods are called bicubic"):
+        run("--data", data, "--model", "bicubic")
 
 
 @pytest.mark.parametrize(
     "arguments", [(), ("--data", "d", "--sr", "s"), ("--sr", "s", "--model", "m")]
 )
 def test_arguments_that_do_not_fit_together_are_refused(
-    run: Callable[..., None], arguments: tuple[str, ...]
+    run: Callable[..., int], arguments: tuple[str, ...]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         run(*arguments)
