@@ -28,10 +28,14 @@ class Report:
 
     Args:
         quiet: Print errors only.
+        go_on: How to continue after an interruption.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(
+        self, *, quiet: bool = False, go_on: str = "continue with --skip-existing"
+    ) -> None:
         self.quiet = quiet
+        self.go_on = go_on
         self.failures = 0
         self.done = 0
         self.skips = 0
@@ -69,6 +73,15 @@ class Report:
 
         return moved
 
+    def advance(self, source: Path) -> None:
+        """One more of the pictures has been dealt with; the bar shows it, no line is printed."""
+        self.done += 1
+        self._pictures_done += 1
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task, completed=self._pictures_done, description=shown(source.name)
+            )
+
     def written(self, source: Path, target: Path, size: tuple[int, int], seconds: float) -> None:
         """A picture is done."""
         self.done += 1
@@ -91,7 +104,7 @@ class Report:
 
     def interrupted(self) -> None:
         """The user stopped the batch."""
-        self._err.print(f"interrupted: {self.done} done and whole; continue with --skip-existing")
+        self._err.print(f"interrupted: {self.done} done and whole; {self.go_on}")
 
     def finish(self) -> None:
         """The last line, where there was more than one picture."""

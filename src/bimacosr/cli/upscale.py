@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bimacosr.cli.interrupt import termination_as_interrupt
 from bimacosr.cli.paper import paper_options
 from bimacosr.cli.report import Report
 from bimacosr.config.picture import OutputSettings, PictureLimits
@@ -134,7 +133,7 @@ def upscale(
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
             dry_run=dry_run,
         )
-        with _termination_as_interrupt():
+        with termination_as_interrupt():
             run(request, report)
     except BimacosrError as error:
         report.failed(str(error))
@@ -232,21 +231,3 @@ def _reporting(source: Path, report: Report) -> Iterator[None]:
             f"{source}: internal error ({type(error).__name__}: {error}); please report it with "
             "the picture"
         )
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a batch as Ctrl-C does: nothing half-written stays."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: the program around us has the signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

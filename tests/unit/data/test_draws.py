@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from bimacosr.data.draws import Draws
+from bimacosr.data.draws import Draws, seed_for
 
 
 def some(draws: Draws) -> list[object]:
@@ -74,3 +74,16 @@ def test_tensors() -> None:
     assert torch.equal(counts, counts.round())
     assert float(counts.mean()) == pytest.approx(3, abs=0.05)
     assert float(counts.var()) == pytest.approx(3, abs=0.15)
+
+
+def test_seeds_of_parts_are_the_same_for_ever() -> None:
+    assert seed_for("sample", 0, 1) == 5099201253383198512
+    assert seed_for("ü\udce9", -1) == 2292505855874303939
+
+
+def test_seeds_of_related_parts_are_unrelated() -> None:
+    parts = [(name, seed, n) for name in ("a", "b", "") for seed in (-1, 0, 1) for n in range(50)]
+    seeds = [seed_for(*part) for part in [*parts, ("a", 11), ("a1", 1), ("a", "1", 1)]]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert 0.4 < sum(seed >= 2**62 for seed in seeds) / len(seeds) < 0.6
