@@ -1,12 +1,15 @@
 // The autoencoder from Python: weights by their names in the state dict.
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/tuple.h>
 
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "arrays.h"
 #include "bimacosr/cpu.h"
 #include "bimacosr/vq.h"
+#include "bimacosr/weight_file.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -15,32 +18,39 @@ namespace bimacosr {
 namespace {
 
 using State = std::map<std::string, Array<float>>;
+using Shape = std::vector<size_t>;
+using Places = std::map<std::string, std::tuple<uint64_t, Shape>>;  // first byte in a file, shape
 
-std::string shape_text(const std::vector<int>& shape) {
+std::string shape_text(const Shape& shape) {
   std::string text;
-  for (int side : shape) text += (text.empty() ? "" : "x") + std::to_string(side);
+  for (size_t side : shape) text += (text.empty() ? "" : "x") + std::to_string(side);
   return text;
 }
 
-// What the network asks for, checked; each name once.
-const float* find(const State& state, std::set<std::string>& asked, const std::string& name,
-                  const std::vector<int>& shape) {
-  const auto found = state.find(name);
-  require(found != state.end(), "the autoencoder lacks " + name);
-  std::vector<int> sides;
-  for (size_t i = 0; i < found->second.ndim(); i++)
-    sides.push_back(static_cast<int>(found->second.shape(i)));
-  require(sides == shape,
-          name + " is " + shape_text(sides) + "; the settings say " + shape_text(shape));
-  asked.insert(name);
-  return found->second.data();
+Shape shape_of(const Array<float>& array) {
+  Shape shape;
+  for (size_t i = 0; i < array.ndim(); i++) shape.push_back(array.shape(i));
+  return shape;
 }
 
-std::shared_ptr<VqAutoencoder> make_autoencoder(const std::string& isa, int in_channels,
-                                                int out_channels, int channels,
-                                                std::vector<int> channel_mult, int num_res_blocks,
-                                                int z_channels, int embed_dim, int n_embed,
-                                                const State& state) {
+Shape shape_of(const std::tuple<uint64_t, Shape>& place) { return std::get<1>(place); }
+
+// Gives what the network asks for, each name once; `make` makes a source of an entry.
+template <typename Entry, typename Make>
+WeightSource take(const std::map<std::string, Entry>& state, std::set<std::string>& asked,
+                  const std::string& name, const std::vector<int>& wanted, const Make& make) {
+  const auto found = state.find(name);
+  require(found != state.end(), "the autoencoder lacks " + name);
+  const Shape shape(wanted.begin(), wanted.end()), given = shape_of(found->second);
+  require(given == shape,
+          name + " is " + shape_text(given) + "; the settings say " + shape_text(shape));
+  asked.insert(name);
+  return make(found->second);
+}
+
+VqSettings make_settings(int in_channels, int out_channels, int channels,
+                         std::vector<int> channel_mult, int num_res_blocks, int z_channels,
+                         int embed_dim, int n_embed) {
   const auto fits = [](int value, size_t most) {
     return value > 0 && static_cast<size_t>(value) <= most;
   };
@@ -53,17 +63,46 @@ std::shared_ptr<VqAutoencoder> make_autoencoder(const std::string& isa, int in_c
   for (int factor : channel_mult)
     require(fits(factor, 1024) && fits(channels, kMostChannels / factor),
             "a level has too many channels, or none");
+  return {in_channels, out_channels, channels, std::move(channel_mult), num_res_blocks,
+          z_channels, embed_dim, n_embed};
+}
+
+template <typename Entry, typename Make>
+std::shared_ptr<VqAutoencoder> make_autoencoder(const std::string& isa, const VqSettings& settings,
+                                                const std::map<std::string, Entry>& state,
+                                                const Make& make) {
   std::set<std::string> asked;
   auto made = std::make_shared<VqAutoencoder>(
-      select_kernels(isa),
-      VqSettings{in_channels, out_channels, channels, std::move(channel_mult), num_res_blocks,
-                 z_channels, embed_dim, n_embed},
-      [&](const std::string& name, const std::vector<int>& shape) {
-        return find(state, asked, name, shape);
+      select_kernels(isa), settings, [&](const std::string& name, const std::vector<int>& shape) {
+        return take(state, asked, name, shape, make);
       });
-  for (const auto& [name, array] : state)
+  for (const auto& [name, entry] : state)
     require(asked.contains(name), "the autoencoder has no use for " + name);
   return made;
+}
+
+std::shared_ptr<VqAutoencoder> autoencoder_of_arrays(const std::string& isa,
+                                                     const VqSettings& settings,
+                                                     const State& state) {
+  return make_autoencoder(isa, settings, state, [](const Array<float>& array) -> WeightSource {
+    return [array](Buffer<float>&) { return array.data(); };
+  });
+}
+
+std::shared_ptr<VqAutoencoder> autoencoder_of_file(const std::string& isa,
+                                                   const VqSettings& settings,
+                                                   const std::string& path, const Places& places) {
+  const auto file = std::make_shared<const WeightFile>(path);
+  return make_autoencoder(
+      isa, settings, places, [&](const std::tuple<uint64_t, Shape>& place) -> WeightSource {
+        size_t count = 1;
+        for (size_t side : std::get<1>(place)) count *= side;
+        return [file, offset = std::get<0>(place), count](Buffer<float>& space) {
+          space.reserve(count);
+          file->read(offset, space.data(), count * sizeof(float));
+          return static_cast<const float*>(space.data());
+        };
+      });
 }
 
 // Checks a map and gives its size; sides of the larger of picture and latent count.
@@ -136,9 +175,12 @@ void bind_vq(nb::module_& m) {
       .def("encode", &encode, "memory"_a, "planes"_a)
       .def("quantize", &quantize, "memory"_a, "latent"_a)
       .def("decode", &decode, "memory"_a, "latent"_a);
-  m.def("vq_autoencoder", &make_autoencoder, "isa"_a, "in_channels"_a, "out_channels"_a,
-        "channels"_a, "channel_mult"_a, "num_res_blocks"_a, "z_channels"_a, "embed_dim"_a,
-        "n_embed"_a, "state"_a);
+  nb::class_<VqSettings>(m, "VqSettings");
+  m.def("vq_settings", &make_settings, "in_channels"_a, "out_channels"_a, "channels"_a,
+        "channel_mult"_a, "num_res_blocks"_a, "z_channels"_a, "embed_dim"_a, "n_embed"_a);
+  m.def("vq_autoencoder", &autoencoder_of_arrays, "isa"_a, "settings"_a, "state"_a);
+  m.def("vq_autoencoder_of_file", &autoencoder_of_file, "isa"_a, "settings"_a, "path"_a,
+        "places"_a);
 }
 
 }  // namespace bimacosr

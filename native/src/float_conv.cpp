@@ -9,7 +9,8 @@ FloatConv::FloatConv(const Kernels& kernels, int outputs, int inputs, const floa
                      const float* bias)
     : kernels_(kernels), outputs_(outputs), inputs_(inputs) {
   if (outputs >= kWinogradChannels && inputs >= kWinogradChannels) {
-    winograd_.emplace(*kernels.conv, false, outputs, inputs, weights, bias);
+    const int panel = kernels.conv->panel;
+    winograd_.emplace(*kernels.conv, false, Panels(panel, outputs, inputs, 9, weights, bias));
     return;
   }
   const int block = kernels.conv_channels, blocks = (outputs + block - 1) / block;

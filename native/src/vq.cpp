@@ -93,7 +93,8 @@ VqAutoencoder::VqAutoencoder(const Kernels& kernels, const VqSettings& settings,
                                    settings.z_channels, settings.embed_dim)),
       codes_(filled_up(settings.n_embed)) {
   const int dims = settings.embed_dim;
-  const float* codes = weights("quantize.embedding.weight", {settings.n_embed, dims});
+  const Buffer<float> codes =
+      load_array(weights, "quantize.embedding.weight", {settings.n_embed, dims});
   codebook_.reserve(static_cast<size_t>(codes_) * dims);
   squares_.reserve(codes_);
   for (int k = 0; k < codes_; k++) {
@@ -116,9 +117,16 @@ void VqAutoencoder::run_levels(const VqWay& way, VqMemory& memory) const {
   for (const VqLevel& level : way.levels) {
     for (const VqResBlock& block : level.blocks) block.run(memory);
     if (!level.resample) continue;
-    level.resample->run({&memory.x, nullptr, &memory.h, nullptr, &memory.of_x}, memory.pool,
-                        memory.scratch);
+    memory.h.clear();
+    {
+      Convolution::Run runs[] = {{*level.resample,
+                                  {&memory.x, nullptr, &memory.h, nullptr, &memory.of_x},
+                                  memory.pool, memory.scratch}};
+      run_and_release(runs, memory.x);
+    }
     std::swap(memory.x, memory.h);
+    memory.h.clear();
+    memory.scratch = {};  // the next level's layers need less in the decoder, more in the encoder
   }
 }
 
@@ -133,11 +141,13 @@ void VqAutoencoder::encode(const float* planes, int height, int width, float* la
   fill(memory.other, planes, settings_.in_channels, height, width);
   encoder_.first.run({&memory.other, nullptr, &memory.x, nullptr, &memory.of_x}, memory.pool,
                      memory.scratch);
+  memory.other.clear();
   run_levels(encoder_, memory);
   run_middle(encoder_, memory);
   finish(encoder_, memory);
   quant_.run({&memory.h, nullptr, &memory.other, nullptr, nullptr}, memory.pool, memory.scratch);
   read(memory.other, latent);
+  memory.clear();
 }
 
 void VqAutoencoder::quantize(float* z, int pixels, int32_t* indices, VqMemory& memory) const {
@@ -162,10 +172,12 @@ void VqAutoencoder::decode(const float* latent, int height, int width, float* pl
                   memory.scratch);
   decoder_.first.run({&memory.other, nullptr, &memory.x, nullptr, &memory.of_x}, memory.pool,
                      memory.scratch);
+  memory.other.clear();
   run_middle(decoder_, memory);
   run_levels(decoder_, memory);
   finish(decoder_, memory);
   read(memory.h, planes);
+  memory.clear();
 }
 
 }  // namespace bimacosr

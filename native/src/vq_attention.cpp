@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "bimacosr/vq.h"
 
@@ -20,6 +21,7 @@ Convolution point(const Kernels& kernels, const VqWeights& weights, const std::s
 VqAttention::VqAttention(const Kernels& kernels, const VqWeights& weights, const std::string& name,
                          int channels)
     : kernels_(*kernels.conv),
+      channels_(channels),
       norm_(weights, name + ".norm", channels),
       query_(point(kernels, weights, name + ".q", channels)),
       key_(point(kernels, weights, name + ".k", channels)),
@@ -34,53 +36,63 @@ void VqAttention::run(VqMemory& memory) const {
     kernels_.activate({x.at(y, 0), norm.gain.data(), norm.shift.data(), false,
                        static_cast<int>(x.pixel_stride()), x.width(), memory.h.at(y, 0)});
   });
-  query_.run({&memory.h, nullptr, &memory.query, nullptr, nullptr}, memory.pool, memory.scratch);
-  key_.run({&memory.h, nullptr, &memory.key, nullptr, nullptr}, memory.pool, memory.scratch);
-  value_.run({&memory.h, nullptr, &memory.value, nullptr, nullptr}, memory.pool, memory.scratch);
-  pack(memory);
-  memory.scores.resize(memory.pool.threads());
-  const int jobs = (x.pixels() + kQueries - 1) / kQueries;
-  memory.pool.run(jobs, [&](int job, int thread) {
-    const int first = job * kQueries, rows = std::min(kQueries, x.pixels() - first);
-    mix(first, rows, memory.scores[thread], memory);
+  Seen seen{x.pixels(), static_cast<int>(x.pixel_stride()), {}, {}};
+  PixelMap made;
+  const auto project = [&](const Convolution& layer) {
+    layer.run({&memory.h, nullptr, &made, nullptr, nullptr}, memory.pool, memory.scratch);
+  };
+  project(key_);
+  seen.key_panels = pack_keys(made, memory.pool);
+  project(value_);
+  seen.value_panels = pack_values(made, memory.pool);
+  project(query_);
+  std::vector<Buffer<float>> scores(memory.pool.threads());
+  memory.pool.run((seen.tokens + kQueries - 1) / kQueries, [&](int job, int thread) {
+    const int first = job * kQueries, rows = std::min(kQueries, seen.tokens - first);
+    mix(seen, made.at(0, 0) + static_cast<size_t>(first) * seen.channels, rows, scores[thread]);
   });
-  projection_.run({&memory.query, nullptr, &memory.x, &memory.x, &memory.of_x}, memory.pool,
+  projection_.run({&made, nullptr, &memory.x, &memory.x, &memory.of_x}, memory.pool,
                   memory.scratch);
 }
 
-// Keys to panels of tokens, each channels x panel; values to panels of channels, each tokens x panel.
-void VqAttention::pack(VqMemory& memory) const {
-  const int tokens = memory.x.pixels(), panel = kernels_.panel;
-  const int channels = static_cast<int>(memory.x.pixel_stride());
-  const int token_panels = (tokens + panel - 1) / panel;
-  const int channel_panels = (channels + panel - 1) / panel;
-  memory.key_panels.reserve(static_cast<size_t>(token_panels) * panel * channels);
-  memory.value_panels.reserve(static_cast<size_t>(channels) * tokens);
-  memory.pool.run(token_panels, [&](int p, int) {
-    float* to = memory.key_panels.data() + static_cast<size_t>(p) * panel * channels;
+Buffer<float> VqAttention::pack_keys(const PixelMap& keys, ThreadPool& pool) const {
+  const int tokens = keys.pixels(), panel = kernels_.panel;
+  const size_t channels = keys.pixel_stride();
+  const int panels = (tokens + panel - 1) / panel;
+  Buffer<float> packed;
+  packed.reserve(panels * panel * channels);
+  pool.run(panels, [&](int p, int) {
+    float* to = packed.data() + p * panel * channels;
     for (int i = 0; i < panel; i++) {
       const int token = std::min(p * panel + i, tokens - 1);
-      const float* from = memory.key.at(0, 0) + static_cast<size_t>(token) * channels;
-      for (int c = 0; c < channels; c++) to[c * panel + i] = from[c];
+      const float* from = keys.at(0, 0) + token * channels;
+      for (size_t c = 0; c < channels; c++) to[c * panel + i] = from[c];
     }
   });
-  memory.pool.run(channel_panels, [&](int p, int) {
-    const int width = std::min(panel, channels - p * panel);
-    float* to = memory.value_panels.data() + static_cast<size_t>(p) * panel * tokens;
-    for (int i = 0; i < tokens; i++, to += width)
-      std::memcpy(to, memory.value.at(0, 0) + static_cast<size_t>(i) * channels + p * panel,
-                  width * sizeof(float));
-  });
+  return packed;
 }
 
-// The mix of the values takes the place of the queries from `first` on.
-void VqAttention::mix(int first, int rows, Buffer<float>& scores, VqMemory& memory) const {
-  const int tokens = memory.x.pixels(), panel = kernels_.panel;
-  const int channels = static_cast<int>(memory.x.pixel_stride());
+Buffer<float> VqAttention::pack_values(const PixelMap& values, ThreadPool& pool) const {
+  const int tokens = values.pixels(), panel = kernels_.panel;
+  const int channels = static_cast<int>(values.pixel_stride());
+  Buffer<float> packed;
+  packed.reserve(static_cast<size_t>(tokens) * channels);
+  pool.run((channels + panel - 1) / panel, [&](int p, int) {
+    const int first = p * panel, width = std::min(panel, channels - first);
+    float* to = packed.data() + static_cast<size_t>(first) * tokens;
+    for (int i = 0; i < tokens; i++, to += width)
+      std::memcpy(to, values.at(0, 0) + static_cast<size_t>(i) * channels + first,
+                  width * sizeof(float));
+  });
+  return packed;
+}
+
+// The mix of the values takes the place of the queries.
+void VqAttention::mix(const Seen& seen, float* query, int rows, Buffer<float>& scores) const {
+  const int tokens = seen.tokens, channels = seen.channels, panel = kernels_.panel;
   const int padded = (tokens + panel - 1) / panel * panel;
   const size_t stride = padded + 16;  // no power of two, so that rows share no cache set
   scores.reserve(kQueries * stride);
-  float* query = memory.query.at(0, 0) + static_cast<size_t>(first) * channels;
   const ptrdiff_t whole = 0;
   MultiplyTask task{};
   task.segments = &whole;
@@ -92,13 +104,13 @@ void VqAttention::mix(int first, int rows, Buffer<float>& scores, VqMemory& memo
   task.width = panel;
   task.c_stride = stride;
   for (int p = 0; p < padded / panel; p++) {
-    task.b = memory.key_panels.data() + static_cast<size_t>(p) * panel * channels;
+    task.b = seen.key_panels.data() + static_cast<size_t>(p) * panel * channels;
     task.c = scores.data() + p * panel;
     kernels_.multiply(task);
   }
   for (int row = 0; row < rows; row++)
     std::fill(scores.data() + row * stride + tokens, scores.data() + row * stride + padded, -1e30f);
-  const float scale = 1 / std::sqrt(static_cast<float>(memory.x.channels()));
+  const float scale = 1 / std::sqrt(static_cast<float>(channels_));
   kernels_.softmax({scores.data(), stride, rows, padded, scale});
   task.a = scores.data();
   task.a_stride = stride;
@@ -106,7 +118,7 @@ void VqAttention::mix(int first, int rows, Buffer<float>& scores, VqMemory& memo
   task.c_stride = channels;
   for (int p = 0; p * panel < channels; p++) {
     task.width = std::min(panel, channels - p * panel);
-    task.b = memory.value_panels.data() + static_cast<size_t>(p) * panel * tokens;
+    task.b = seen.value_panels.data() + static_cast<size_t>(p) * panel * tokens;
     task.c = query + p * panel;
     kernels_.multiply(task);
   }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -12,15 +13,28 @@ constexpr double kEpsilon = 1e-6;
 
 }  // namespace
 
-VqNorm::VqNorm(const VqWeights& weights, const std::string& name, int channels) {
-  const float* gain = weights(name + ".weight", {channels});
-  const float* shift = weights(name + ".bias", {channels});
-  gain_.assign(gain, gain + channels);
-  shift_.assign(shift, shift + channels);
+void VqMemory::clear() {
+  for (PixelMap* map : {&x, &h, &other}) map->clear();
+  scratch = {};
+  scratch_beside = {};
 }
 
+Buffer<float> load_array(const VqWeights& weights, const std::string& name,
+                         const std::vector<int>& shape) {
+  size_t count = 1;
+  for (int side : shape) count *= side;
+  Buffer<float> space, kept(count);
+  std::copy_n(weights(name, shape)(space), count, kept.data());
+  return kept;
+}
+
+VqNorm::VqNorm(const VqWeights& weights, const std::string& name, int channels)
+    : channels_(channels),
+      gain_(load_array(weights, name + ".weight", {channels})),
+      shift_(load_array(weights, name + ".bias", {channels})) {}
+
 Normalization VqNorm::fold(const Moments& moments, bool silu) const {
-  const int channels = static_cast<int>(gain_.size()), size = channels / kGroups;
+  const int size = channels_ / kGroups;
   Normalization result;
   result.gain.assign(moments.channels, 0.0f);
   result.shift.assign(moments.channels, 0.0f);
@@ -61,21 +75,34 @@ VqResBlock::VqResBlock(const Kernels& kernels, const VqWeights& weights, const s
 
 void VqResBlock::run(VqMemory& memory) const {
   const Normalization first = norm1_.fold(memory.of_x, true);
-  conv1_.run({&memory.x, &first, &memory.h, nullptr, &memory.of_h}, memory.pool, memory.scratch);
-  if (shortcut_) {
-    shortcut_->run({&memory.x, nullptr, &memory.other, nullptr, nullptr}, memory.pool,
-                   memory.scratch);
-    std::swap(memory.x, memory.other);
-  }
+  if (shortcut_)
+    run_both(first, memory);
+  else
+    conv1_.run({&memory.x, &first, &memory.h, nullptr, &memory.of_h}, memory.pool, memory.scratch);
   const Normalization second = norm2_.fold(memory.of_h, true);
   conv2_.run({&memory.h, &second, &memory.x, &memory.x, &memory.of_x}, memory.pool, memory.scratch);
+}
+
+// The shortcut beside the first layer, so that no row of x stays longer than both need it.
+void VqResBlock::run_both(const Normalization& first, VqMemory& memory) const {
+  memory.h.clear();
+  {
+    Convolution::Run runs[] = {
+        {conv1_, {&memory.x, &first, &memory.h, nullptr, &memory.of_h}, memory.pool, memory.scratch},
+        {*shortcut_, {&memory.x, nullptr, &memory.other, nullptr, nullptr}, memory.pool,
+         memory.scratch_beside}};
+    run_and_release(runs, memory.x);
+  }
+  std::swap(memory.x, memory.other);
+  memory.other.clear();
 }
 
 Convolution load_convolution(const Kernels& kernels, const VqWeights& weights,
                              const std::string& name, Sampling sampling, int size, int outputs,
                              int inputs) {
-  const float* weight = weights(name + ".weight", {outputs, inputs, size, size});
-  return {kernels, sampling, size, outputs, inputs, weight, weights(name + ".bias", {outputs})};
+  const Buffer<float> bias = load_array(weights, name + ".bias", {outputs});
+  return {kernels, sampling, size, outputs, inputs,
+          weights(name + ".weight", {outputs, inputs, size, size}), bias.data()};
 }
 
 }  // namespace bimacosr

@@ -13,34 +13,6 @@ constexpr size_t kStaying = 1400 * 1024;
 
 }  // namespace
 
-Panels::Panels(int panel, int outputs, int inputs, int taps, const float* weights,
-               const float* bias)
-    : panel_(panel), outputs_(outputs), inputs_(inputs), taps_(taps) {
-  const size_t rows = static_cast<size_t>(taps) * inputs;
-  weights_.reserve(rows * filled_up(outputs));
-  bias_.reserve(filled_up(outputs));
-  for (int p = 0; p < count(); p++) {
-    const int last = std::min(outputs, first(p) + width(p));
-    for (int n = first(p); n < last; n++) {
-      bias_[n] = bias ? bias[n] : 0.0f;
-      float* to = weights_.data() + first(p) * rows + (n - first(p));
-      for (int t = 0; t < taps; t++)
-        for (int c = 0; c < inputs; c++, to += width(p))
-          *to = weights[(static_cast<size_t>(n) * inputs + c) * taps + t];
-    }
-  }
-}
-
-int Panels::width(int panel) const {
-  return std::min(panel_, filled_up(outputs_) - first(panel));
-}
-
-Winograd::Winograd(const ConvKernels& kernels, bool doubled, int outputs, int inputs,
-                   const float* weights, const float* bias)
-    : kernels_(kernels),
-      doubled_(doubled),
-      panels_(kernels.panel, outputs, inputs, 9, weights, bias) {}
-
 Winograd::Grid::Grid(int height, int width) {
   const int tile_rows = (height + 3) / 4, tile_columns = (width + 3) / 4;
   rows = std::min(tile_rows, 8);
@@ -51,12 +23,13 @@ Winograd::Grid::Grid(int height, int width) {
 }
 
 // Four times as many as the layer's own, so they are made for each run and not kept.
-void Winograd::transform_weights(ThreadPool& pool, ConvScratch& scratch) const {
+void Winograd::prepare(ThreadPool& pool, ConvScratch& scratch) const {
+  const float* panels = panels_.ready(pool, scratch);
   const size_t inputs = panels_.inputs(), stride = inputs * filled_up(panels_.outputs());
   scratch.weights.reserve(kWinogradProducts * stride);
   pool.run(panels_.count(), [&](int p, int) {
     WinogradWeightsTask task{};
-    task.from = panels_.weights(p);
+    task.from = panels + panels_.offset(p);
     task.channels = panels_.inputs();
     task.width = panels_.width(p);
     task.doubled = doubled_;
@@ -64,17 +37,20 @@ void Winograd::transform_weights(ThreadPool& pool, ConvScratch& scratch) const {
     task.to_stride = stride;
     kernels_.winograd_weights(task);
   });
+  scratch.threads.resize(pool.threads());
 }
 
-void Winograd::run(const Call& call, ThreadPool& pool, ConvScratch& scratch) const {
+void Winograd::run_rows(const Call& call, int begin, int end, ThreadPool& pool,
+                        ConvScratch& scratch) const {
   const Grid grid(call.height, call.width);
-  transform_weights(pool, scratch);
-  scratch.threads.resize(pool.threads());
-  pool.run(grid.count(), [&](int number, int thread) {
+  const int band = 4 * grid.rows, first = begin / band * grid.across;
+  const int last = (end + band - 1) / band * grid.across;
+  pool.run(last - first, [&](int job, int thread) {
+    const int number = first + job;
     Rect block;
-    block.y = number / grid.across * grid.rows * 4;
+    block.y = number / grid.across * band;
     block.x = number % grid.across * grid.columns * 4;
-    block.rows = std::min(4 * grid.rows, call.height - block.y);
+    block.rows = std::min(band, call.height - block.y);
     block.columns = std::min(4 * grid.columns, call.width - block.x);
     run_block(call, block, number, scratch.weights.data(), scratch.threads[thread]);
   });

@@ -10,19 +10,19 @@ import os
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from bimacosr.config.picture import OutputSettings, PictureLimits
 from bimacosr.config.upscale import SamplingSettings, UpscaleSettings
-from bimacosr.errors import BackendError, OptionError, ReadError
+from bimacosr.errors import BackendError, ModelError, OptionError, ReadError
 from bimacosr.io.memory import from_array, from_pillow
 from bimacosr.io.picture import Picture, read_picture
 from bimacosr.io.writer import check_target, write_picture
 from bimacosr.models.catalogue import DEFAULT_MODEL, find_model
-from bimacosr.pack.format import PackedModel, read_packed
+from bimacosr.pack.format import PackedModel, is_packed, read_packed
 from bimacosr.upscale import Backend, Notice, Progress, enlarge, warn
 
 if TYPE_CHECKING:
@@ -185,19 +185,21 @@ def load(
 
     Args:
         model: A name of `bimacosr info`, or a packed file; None is the default model.
-        backend: "native" (the 1-bit engine), "torch", or "auto": native for a model on the cpu,
-            else torch.
+        backend: "native" (the 1-bit engine), "torch", or "auto": native for what it can run on the
+            cpu, which is models and students of BiMaCoSR in one step; else torch.
         device: Where the torch backend runs: "cpu", "cuda", "mps"... The native one is for "cpu".
         weights: Instead of a model: a checkpoint (.pth, .safetensors) of ResShift, SinSR or a
-            student of BiMaCoSR or one of its rivals, or the name of a release.
-        autoencoder: First stage of `weights`; without it the released VQ-f4.
+            student of BiMaCoSR or one of its rivals, a packed student, or the name of a release.
+        autoencoder: First stage of the paper family's networks, a checkpoint or a packed file;
+            without it the released VQ-f4. A packed student and a packed autoencoder need no
+            PyTorch.
         config: Official YAML configuration of `weights`; without it the checkpoint tells.
         method: Binarization of `weights` without configuration, where their keys do not tell it.
         isa: Instruction set of the native backend: a name of `bimacosr.engine.instruction_sets()`;
             without it BIMACOSR_ISA of the environment, else the best of this machine.
         notice: Told what the user should know though nothing failed; without it, a `UserWarning`.
         **options: Fields of `UpscaleSettings` that every call uses unless it says otherwise, and
-            with `weights` fields of `SamplingSettings`: steps, sampler, tiling, ...
+            for the paper family fields of `SamplingSettings`: steps, sampler, tiling, ...
 
     Raises:
         ModelError: the model is unknown or damaged.
@@ -206,52 +208,103 @@ def load(
     """
     if backend not in BACKENDS:
         raise OptionError(f"there is no backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    if weights is None:
-        of_weights = {"autoencoder": autoencoder, "config": config, "method": method}
-        stray = [name for name, value in of_weights.items() if value is not None]
-        stray += [field.name for field in fields(SamplingSettings) if field.name in options]
-        if stray:
-            raise OptionError(f"{stray[0]} is only for weights of the paper family; give weights")
-        settings = _changed(UpscaleSettings(), options)
-        packed = read_packed(find_model(model or DEFAULT_MODEL))
-        return SuperResolver(_open(packed, backend, device, isa), packed, settings, notice)
-    if model is not None:
+    if weights is not None and model is not None:
         raise OptionError("give either a model or weights, not both")
-    if backend == "native":
-        raise OptionError("weights of the paper family need the torch backend")
     chosen = {f.name: options.pop(f.name) for f in fields(SamplingSettings) if f.name in options}
     settings, sampling = _changed(UpscaleSettings(), options), SamplingSettings(**chosen)
     if settings.tile is not None and sampling.tiling == "official":
         raise OptionError("tile is for the feathered tiling; the official one takes chop_size")
-    try:
-        from bimacosr.reference.open import WeightFiles, open_latent
-    except ImportError as error:
-        raise _without_torch(error) from error
-    files = WeightFiles(weights=weights, autoencoder=autoencoder, config=config, method=method)
-    opened = open_latent(files, sampling, device)
-    for message in opened.notices:
-        (notice or warn)(message)
-    return SuperResolver(opened.backend, None, settings, notice)
+    told = {"config": config, "method": method, "chain_steps": sampling.chain_steps}
+    wish = _Wish(backend, device, isa, sampling, autoencoder)
+    if weights is not None and not is_packed(Path(weights)):
+        opened, notices = _open_weights(weights, config, method, wish)
+        for message in notices:
+            (notice or warn)(message)
+        return SuperResolver(opened, None, settings, notice)
+    packed = read_packed(find_model(weights or model or DEFAULT_MODEL))
+    stray = [name for name, value in told.items() if value is not None]
+    if packed.family != "swin":
+        stray += ["autoencoder"] * (autoencoder is not None) + list(chosen)
+    if stray:
+        raise OptionError(f"{stray[0]} is only for weights of the paper family; give weights")
+    return SuperResolver(_open_packed(packed, wish), packed, settings, notice)
 
 
-def _open(packed: PackedModel, backend: str, device: str, isa: str | None) -> Backend:
-    """The backend that `load` was asked for."""
-    from bimacosr.engine import NativeBackend, is_available
+class _Wish(NamedTuple):
+    """What `load` was asked for."""
 
-    if backend == "auto":
-        native = device == "cpu" and packed.family == "edge" and is_available()
-        backend = "native" if native else "torch"
-    if backend == "native":
-        if device != "cpu":
-            raise OptionError(f"the native backend runs on the cpu, not on {device!r}")
-        return NativeBackend(packed, isa)
-    if isa is not None:
-        raise OptionError("isa is for the native backend")
+    backend: str
+    device: str
+    isa: str | None
+    sampling: SamplingSettings
+    autoencoder: str | Path | None
+
+    def is_native(self, hindrance: str | None) -> bool:
+        """Whether the native engine runs it; `hindrance` says why it cannot."""
+        if self.backend == "native":
+            if self.device != "cpu":
+                raise OptionError(f"the native backend runs on the cpu, not on {self.device!r}")
+            if hindrance is not None:
+                raise OptionError(f"the native engine {hindrance}; use --backend torch")
+            return True
+        if self.backend == "auto" and self.device == "cpu" and hindrance is None:
+            from bimacosr.engine import is_available
+
+            if is_available():
+                return True
+        if self.isa is not None:
+            raise OptionError("isa is for the native backend")
+        return False
+
+
+def _open_packed(packed: PackedModel, wish: _Wish) -> Backend:
+    """The backend of a packed model."""
+    from bimacosr.engine.open import open_packed as open_native
+    from bimacosr.engine.open import what_hinders_packed
+
+    if packed.family == "vq":
+        raise ModelError(f"{packed.name!r} is an autoencoder; give it as the autoencoder")
+    sampling = wish.sampling
+    if packed.step is not None:
+        if sampling.steps != 1 and (sampling.steps or sampling.sampler not in (None, "one_step")):
+            raise OptionError(
+                f"{packed.name!r} is packed for one step; pack it with --multi-step for more"
+            )
+        sampling = replace(sampling, steps=1)
+    options: dict[str, Any] = {"autoencoder": wish.autoencoder, "sampling": sampling}
+    if wish.is_native(what_hinders_packed(packed, sampling)):
+        return open_native(packed, wish.isa, **options)
     try:
         from bimacosr.reference.packed import open_packed
     except ImportError as error:
         raise _without_torch(error) from error
-    return open_packed(packed, device)
+    return open_packed(packed, wish.device, **options)
+
+
+def _open_weights(
+    weights: str | Path, config: str | Path | None, method: str | None, wish: _Wish
+) -> tuple[Backend, tuple[str, ...]]:
+    """The backend of weights of the paper family, and what the user should know about it."""
+    from bimacosr.engine.open import Student, open_student, what_hinders
+
+    try:
+        from bimacosr.reference.open import WeightFiles, open_latent, read_latent
+    except ImportError as error:
+        raise _without_torch(error) from error
+    files = WeightFiles(weights=weights, autoencoder=wish.autoencoder, config=config, method=method)
+    model = read_latent(files, wish.sampling)
+    if not wish.is_native(what_hinders(model.unet.binarize, model.sampling)):
+        return open_latent(model, wish.device), model.notices
+    student = Student(
+        name=model.path.name,
+        settings=model.unet.settings,
+        state={name: array.numpy() for name, array in model.unet.network.state_dict().items()},
+        diffusion=model.diffusion,
+        autoencoder=model.first_stage,
+        first_stage=None if model.config is None else model.config.autoencoder,
+        scale=None if model.config is None else model.config.scale,
+    )
+    return open_student(student, model.sampling, wish.isa), model.notices
 
 
 def _without_torch(error: ImportError) -> BackendError:

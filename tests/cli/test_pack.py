@@ -151,6 +151,16 @@ class TestEdgeModels:
         assert "takes no configuration, method or steps" in message
 
 
+def test_the_autoencoder(folder: Path) -> None:
+    paper.write(folder / "vq.pth", paper.autoencoder())
+    result = run("vq.pth", "-o", "vq.safetensors", "--license", "CC0-1.0")
+    assert "vq.safetensors is sound: vq, family vq, 157 arrays in float32" in result.stdout
+    assert run("--verify", "vq.safetensors").stdout == result.stdout
+    state = paper.autoencoder().state_dict()
+    packed = read_packed(folder / "vq.safetensors").tensors
+    assert all(torch.equal(torch.tensor(packed[k]), value) for k, value in state.items())
+
+
 class TestVerify:
     @pytest.mark.parametrize("name", MODELS)
     def test_the_shipped_models(self, name: str) -> None:
@@ -182,9 +192,10 @@ class TestRefused:
         message = refused("student.pth", "--method", "nonsense", "-o", "model.safetensors")
         assert "no binarization method 'nonsense'" in message
 
-    def test_an_autoencoder(self, folder: Path) -> None:
+    def test_options_of_a_student_for_an_autoencoder(self, folder: Path) -> None:
         paper.write(folder / "vq.pth", paper.autoencoder())
-        assert "autoencoder" in refused("vq.pth", "-o", "model.safetensors")
+        message = refused("vq.pth", "--method", "xnor", "-o", "model.safetensors")
+        assert "an autoencoder takes no configuration, method or steps" in message
 
     def test_a_missing_checkpoint(self) -> None:
         assert "none.pth cannot be read" in refused("none.pth", "-o", "model.safetensors")

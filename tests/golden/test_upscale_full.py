@@ -69,7 +69,7 @@ def test_a_real_photo(
     asked: list[int] = []
     monkeypatch.setattr("bimacosr.networks.unet.UNetModelSwin.forward", counted(asked))
     command = ["upscale", "photo.png", "--weights", f"{kind}.pth", *options]
-    command += ["--autoencoder", str(cache / "vq.pth"), "--threads", "1"]
+    command += ["--autoencoder", str(cache / "vq.pth"), "--threads", "1", "--backend", "torch"]
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     assert asked == list(range(14, 14 - steps, -1))

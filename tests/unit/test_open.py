@@ -87,7 +87,7 @@ def opened(
     files: Path, weights: str = "float.pth", **options: Any
 ) -> tuple[LatentBackend, list[str]]:
     told: list[str] = []
-    options = {"autoencoder": files / "vq.pth"} | options
+    options = {"autoencoder": files / "vq.pth", "backend": "torch"} | options
     resolver = bimacosr.load(weights=files / weights, notice=told.append, **options)
     assert isinstance(resolver.backend, LatentBackend)
     assert resolver.model is None

@@ -10,7 +10,7 @@ import pytest
 
 import bimacosr
 from bimacosr.config.binarize import BinarizeSettings
-from bimacosr.errors import ModelError, OptionError
+from bimacosr.errors import ModelError
 from bimacosr.pack.format import read_packed, write_packed
 from bimacosr.pack.modules import pack_network
 from bimacosr.reference import packed
@@ -41,10 +41,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, 
 def test_it_gives_the_picture_of_its_checkpoint(files: tuple[Path, Path, Path]) -> None:
     file, checkpoint, first_stage = files
     picture = np.random.default_rng(1).random((16, 32, 3)).astype(np.float32)
-    small = bimacosr.load(file, notice=lambda _: None, seed=3)
-    whole = bimacosr.load(
-        weights=checkpoint, autoencoder=first_stage, notice=lambda _: None, seed=3
-    )
+    options = {"backend": "torch", "notice": lambda _: None, "seed": 3}
+    small = bimacosr.load(file, **options)
+    whole = bimacosr.load(weights=checkpoint, autoencoder=first_stage, **options)
     a, b = small(picture), whole(picture)
     assert a.shape == (64, 128, 3)
     # half precision beside the signs, where a sign on the edge may turn
@@ -57,8 +56,3 @@ def test_a_damaged_header_is_one_sentence(files: tuple[Path, Path, Path], tmp_pa
     write_packed(tmp_path / "broken.safetensors", broken)
     with pytest.raises(ModelError, match="'student' is damaged"):
         bimacosr.load(tmp_path / "broken.safetensors")
-
-
-def test_the_native_backend_names_the_other_one(files: tuple[Path, Path, Path]) -> None:
-    with pytest.raises((ModelError, OptionError), match="--backend torch"):
-        bimacosr.load(files[0], backend="native")

@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstddef>
-#include <cstring>
-#include <memory>
-#include <new>
+
+#include "bimacosr/pages.h"
 
 namespace bimacosr {
 
@@ -16,28 +15,19 @@ class Buffer {
 
   // Room for `count` values. What was there is lost when it grows.
   void reserve(size_t count) {
-    if (count <= size_) return;
-    const size_t bytes = (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-    data_.reset();
-    size_ = 0;
-    data_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t(kAlignment))));
-    std::memset(static_cast<void*>(data_.get()), 0, bytes);
-    size_ = count;
+    if (count <= size()) return;
+    pages_ = {};
+    pages_ = Pages(count * sizeof(T));
   }
 
-  T* data() { return data_.get(); }
-  const T* data() const { return data_.get(); }
-  size_t size() const { return size_; }
-  T& operator[](size_t i) { return data_.get()[i]; }
-  const T& operator[](size_t i) const { return data_.get()[i]; }
+  T* data() { return static_cast<T*>(pages_.data()); }
+  const T* data() const { return static_cast<const T*>(pages_.data()); }
+  size_t size() const { return pages_.size() / sizeof(T); }
+  T& operator[](size_t i) { return data()[i]; }
+  const T& operator[](size_t i) const { return data()[i]; }
 
  private:
-  static constexpr size_t kAlignment = 64;
-  struct Free {
-    void operator()(T* p) const { ::operator delete(p, std::align_val_t(kAlignment)); }
-  };
-  std::unique_ptr<T, Free> data_;
-  size_t size_ = 0;
+  Pages pages_;
 };
 
 }  // namespace bimacosr

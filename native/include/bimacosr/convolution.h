@@ -3,51 +3,21 @@
 
 #include <functional>
 #include <optional>
-#include <vector>
+#include <span>
+#include <utility>
 
 #include "bimacosr/kernels.h"
 #include "bimacosr/conv_kernels.h"
-#include "bimacosr/pixel_map.h"
-#include "bimacosr/threads.h"
+#include "bimacosr/panels.h"
 
 namespace bimacosr {
-
-// Weights in panels of output channels; see conv_kernels.h.
-class Panels {
- public:
-  // weights: outputs x inputs x taps; bias: outputs, or null
-  Panels(int panel, int outputs, int inputs, int taps, const float* weights, const float* bias);
-
-  int outputs() const { return outputs_; }
-  int inputs() const { return inputs_; }
-  int count() const { return (outputs_ + panel_ - 1) / panel_; }
-  int first(int panel) const { return panel * panel_; }
-  int width(int panel) const;
-  // taps x inputs x width
-  const float* weights(int panel) const {
-    return weights_.data() + static_cast<size_t>(first(panel)) * taps_ * inputs_;
-  }
-  const float* bias(int panel) const { return bias_.data() + first(panel); }
-
- private:
-  int panel_, outputs_, inputs_, taps_;
-  Buffer<float> weights_, bias_;
-};
-
-// Memory that convolutions share, one after another. It belongs to one run at a time.
-struct ConvScratch {
-  struct OfThread {
-    Buffer<float> patch, v, m, out;
-  };
-  std::vector<OfThread> threads;
-  Buffer<float> weights;
-};
 
 // A 3x3 convolution with zero padding, of a map or of its nearest enlargement by two.
 class Winograd {
  public:
-  Winograd(const ConvKernels& kernels, bool doubled, int outputs, int inputs, const float* weights,
-           const float* bias);
+  // Of the weights as they are, 9 taps.
+  Winograd(const ConvKernels& kernels, bool doubled, Panels panels)
+      : kernels_(kernels), doubled_(doubled), panels_(std::move(panels)) {}
 
   struct Call {
     int height, width;  // of the result
@@ -60,7 +30,15 @@ class Winograd {
     std::function<void(int block, const Rect&, const float* pixels, size_t row_stride)> done;
   };
   int blocks(int height, int width) const { return Grid(height, width).count(); }
-  void run(const Call& call, ThreadPool& pool, ConvScratch& scratch) const;
+  // Rows of the result in a row of blocks.
+  int band(int height, int width) const { return 4 * Grid(height, width).rows; }
+  void run(const Call& call, ThreadPool& pool, ConvScratch& scratch) const {
+    prepare(pool, scratch);
+    run_rows(call, 0, call.height, pool, scratch);
+  }
+  // The same in parts: before the first, and then some rows at a time, from multiples of band() on.
+  void prepare(ThreadPool& pool, ConvScratch& scratch) const;
+  void run_rows(const Call& call, int begin, int end, ThreadPool& pool, ConvScratch& scratch) const;
 
  private:
   // How a result is cut into blocks of up to 64 tiles.
@@ -70,7 +48,6 @@ class Winograd {
     int rows, columns;  // tiles of a block
     int down, across;   // blocks
   };
-  void transform_weights(ThreadPool& pool, ConvScratch& scratch) const;
   void run_block(const Call& call, const Rect& block, int number, const float* weights,
                  ConvScratch::OfThread& memory) const;
   int transformed_inputs() const { return doubled_ ? kDoubledInputs : kWinogradInputs; }
@@ -86,8 +63,9 @@ enum class Sampling { kSame, kHalf, kDoubled };
 // only. kDoubled: 3x3 after nearest enlargement by two.
 class Convolution {
  public:
+  // bias: outputs
   Convolution(const Kernels& kernels, Sampling sampling, int size, int outputs, int inputs,
-              const float* weights, const float* bias);
+              WeightSource weights, const float* bias);
 
   struct Call {
     const PixelMap* in;
@@ -98,12 +76,34 @@ class Convolution {
   };
   void run(const Call& call, ThreadPool& pool, ConvScratch& scratch) const;
 
+  // The same in parts: the weights, and `out`, are made ready, and then some rows at a time. The
+  // scratch belongs to it until its end.
+  class Run {
+   public:
+    Run(const Convolution& layer, const Call& call, ThreadPool& pool, ConvScratch& scratch);
+    int height() const { return call_.out->height(); }
+    // Rows that are best done together; parts begin at multiples of it.
+    int band() const;
+    void rows(int begin, int end);
+    // The first row of the input that rows from `begin` on read.
+    int first_read(int begin) const;
+
+   private:
+    void rows_direct(int begin, int end);
+    void rows_winograd(int begin, int end);
+
+    const Convolution& layer_;
+    const Call call_;
+    ThreadPool& pool_;
+    ConvScratch& scratch_;
+    const float* panels_ = nullptr;  // of the direct way
+  };
+
   int inputs() const { return inputs_; }
   int outputs() const { return outputs_; }
 
  private:
-  void run_direct(const Call& call, ThreadPool& pool, ConvScratch& scratch) const;
-  void run_winograd(const Call& call, ThreadPool& pool, ConvScratch& scratch) const;
+  int direct_rows(int width) const;
 
   const ConvKernels& kernels_;
   Sampling sampling_;
@@ -111,6 +111,10 @@ class Convolution {
   std::optional<Winograd> winograd_;  // where it is faster than
   std::optional<Panels> panels_;      // the direct way
 };
+
+// Runs convolutions of one input, whose results have one height, and gives the input's rows back
+// behind them.
+void run_and_release(std::span<Convolution::Run> runs, PixelMap& in);
 
 // Below this number of inputs or outputs the transforms cost more than they save.
 inline constexpr int kWinogradChannels = 32;

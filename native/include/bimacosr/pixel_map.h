@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "bimacosr/buffer.h"
+#include "bimacosr/pages.h"
 
 namespace bimacosr {
 
@@ -11,11 +11,20 @@ inline int filled_up(int channels) { return (channels + 15) / 16 * 16; }
 
 class PixelMap {
  public:
+  // What was there is lost. Room that is not much too large is used again.
   void reshape(int channels, int height, int width) {
     channels_ = channels;
     height_ = height;
     width_ = width;
-    data_.reserve(static_cast<size_t>(height) * row_stride());
+    const size_t bytes = static_cast<size_t>(height) * row_stride() * sizeof(float);
+    if (bytes <= data_.size() && data_.size() <= 2 * bytes) return;
+    data_ = {};
+    data_ = Pages(bytes);
+  }
+  void clear() { *this = PixelMap(); }
+  // Rows before this one are not needed any more.
+  void release_before(int row) {
+    if (row > 0) data_.release_before(row * row_stride() * sizeof(float));
   }
 
   int channels() const { return channels_; }
@@ -24,14 +33,16 @@ class PixelMap {
   int pixels() const { return height_ * width_; }
   size_t pixel_stride() const { return filled_up(channels_); }
   size_t row_stride() const { return pixel_stride() * width_; }
-  float* at(int y, int x) { return data_.data() + y * row_stride() + x * pixel_stride(); }
+  float* at(int y, int x) {
+    return static_cast<float*>(data_.data()) + y * row_stride() + x * pixel_stride();
+  }
   const float* at(int y, int x) const {
-    return data_.data() + y * row_stride() + x * pixel_stride();
+    return static_cast<const float*>(data_.data()) + y * row_stride() + x * pixel_stride();
   }
 
  private:
   int channels_ = 0, height_ = 0, width_ = 0;
-  Buffer<float> data_;
+  Pages data_;
 };
 
 // Pixels of a map; those that lie outside of it are zeros.

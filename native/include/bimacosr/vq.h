@@ -18,21 +18,27 @@ struct VqSettings {
   int z_channels, embed_dim, n_embed;
 };
 
-// Gives the array of that name. Throws std::invalid_argument if it is not there, or has another
-// shape.
-using VqWeights = std::function<const float*(const std::string& name, const std::vector<int>& shape)>;
+// Where the array of that name comes from. Throws std::invalid_argument if there is none, or it has
+// another shape.
+using VqWeights =
+    std::function<WeightSource(const std::string& name, const std::vector<int>& shape)>;
 
-// What one run needs, kept from run to run.
+// What one run needs; it belongs to one run at a time. Maps are the most of it: each is there only
+// from its first pixel to the last layer that reads it.
 struct VqMemory {
   explicit VqMemory(int threads) : pool(threads) {}
+  // Gives back all but the threads.
+  void clear();
+
   ThreadPool pool;
-  ConvScratch scratch;
+  ConvScratch scratch, scratch_beside;
   PixelMap x, h, other;  // the map, and what the blocks make on the way
   Moments of_x, of_h;
-  PixelMap query, key, value;
-  Buffer<float> key_panels, value_panels;
-  std::vector<Buffer<float>> scores;  // per thread
 };
+
+// The numbers of an array that is kept.
+Buffer<float> load_array(const VqWeights& weights, const std::string& name,
+                         const std::vector<int>& shape);
 
 Convolution load_convolution(const Kernels& kernels, const VqWeights& weights,
                              const std::string& name, Sampling sampling, int size, int outputs,
@@ -45,7 +51,8 @@ class VqNorm {
   Normalization fold(const Moments& moments, bool silu) const;
 
  private:
-  std::vector<float> gain_, shift_;
+  int channels_;
+  Buffer<float> gain_, shift_;
 };
 
 // The steps below replace memory.x, and keep memory.of_x up to date.
@@ -57,6 +64,8 @@ class VqResBlock {
   void run(VqMemory& memory) const;
 
  private:
+  void run_both(const Normalization& first, VqMemory& memory) const;
+
   VqNorm norm1_, norm2_;
   Convolution conv1_, conv2_;
   std::optional<Convolution> shortcut_;  // where the channels change
@@ -69,10 +78,18 @@ class VqAttention {
   void run(VqMemory& memory) const;
 
  private:
-  void pack(VqMemory& memory) const;
-  void mix(int first, int rows, Buffer<float>& scores, VqMemory& memory) const;
+  // What the queries of one run look at.
+  struct Seen {
+    int tokens, channels;            // channels filled up
+    Buffer<float> key_panels;    // panels of tokens, each channels x panel
+    Buffer<float> value_panels;  // panels of channels, each tokens x panel
+  };
+  Buffer<float> pack_keys(const PixelMap& keys, ThreadPool& pool) const;
+  Buffer<float> pack_values(const PixelMap& values, ThreadPool& pool) const;
+  void mix(const Seen& seen, float* query, int rows, Buffer<float>& scores) const;
 
   const ConvKernels& kernels_;
+  const int channels_;
   VqNorm norm_;
   Convolution query_, key_, value_, projection_;
 };
@@ -96,7 +113,8 @@ struct VqWay {
 
 class VqAutoencoder {
  public:
-  // Throws what `weights` throws.
+  // Throws what `weights` throws. Keeps the sources of the convolutions' weights; what they throw,
+  // encode and decode throw.
   VqAutoencoder(const Kernels& kernels, const VqSettings& settings, const VqWeights& weights);
 
   const VqSettings& settings() const { return settings_; }

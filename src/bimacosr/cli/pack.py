@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bimacosr.config.binarize import BinarizeSettings
     from bimacosr.config.official import OfficialConfig
+    from bimacosr.pack.format import PackedModel
     from bimacosr.pack.verify import PackedFacts
 
 __all__ = ["pack"]
@@ -57,7 +58,8 @@ _RULE = ("input_blocks.0.0", "out.2")
 def pack(file: Path, output: Path | None, verify: bool, **options: Any) -> None:
     """Pack the CHECKPOINT of a 1-bit student into a small file, or verify such a FILE.
 
-    Students of BiMaCoSR and of its rivals (.pth, .safetensors), and edge models.
+    Students of BiMaCoSR and of its rivals (.pth, .safetensors), and edge models. The VQ
+    autoencoder is packed, too, so that it can be read without PyTorch.
     """
     if verify and (output is not None or _given(options)):
         raise click.UsageError("--verify goes with a packed FILE alone")
@@ -88,6 +90,11 @@ def _line(path: Path, facts: PackedFacts) -> str:
     model = facts.model
     step = "" if model.step is None else f", time step {model.step}"
     parts = ", ".join(f"{kind} {size:,}" for kind, size in facts.parts.items() if size)
+    if not facts.layers:
+        return (
+            f"{path} is sound: {model.name}, family {model.family}, {len(model.tensors)} arrays in"
+            f" float32, licence {model.license}; {facts.size:,} bytes ({parts})"
+        )
     return (
         f"{path} is sound: {model.name}, family {model.family}, method {model.binarize['method']},"
         f" {facts.layers} 1-bit layers, {facts.one_bit_weights:,} 1-bit weights{step}, licence"
@@ -114,9 +121,19 @@ def _write(
     from bimacosr.checkpoints.read import read_state
     from bimacosr.pack.format import write_packed
     from bimacosr.pack.modules import pack_network
+    from bimacosr.train.checkpoint import is_checkpoint
+    from bimacosr.train.export import packed_student
+    from bimacosr.train.weights import open_weights
 
     if os.path.realpath(checkpoint) == os.path.realpath(output):
         raise OptionError(f"the packed file would replace {checkpoint}; give another name")
+    if is_checkpoint(checkpoint):
+        if config is not None or method is not None or multi_step:
+            raise OptionError(f"{checkpoint} says itself what it is: give no --config or --method")
+        student = open_weights(str(checkpoint))
+        model = packed_student(student, name=name or checkpoint.stem, license_name=license_name)
+        write_packed(output, model)
+        return
     if config is not None and method is not None:
         raise OptionError("the configuration says which method it is; leave out the method")
     told = None if config is None else read_config(config)
@@ -124,24 +141,36 @@ def _write(
         names = ", ".join(told.unknown)
         click.echo(shown(f"{config} has settings that are not known here: {names}"), err=True)
     state = read_state(checkpoint)
+    facts: dict[str, Any] = {
+        "name": checkpoint.stem if name is None else name,
+        "license_name": license_name,
+        "extra": {"packed_from": checkpoint.name},
+    }
+    plain = told is None and method is None and not multi_step
     try:
         if "body.0.conv.weight" in state:
             from bimacosr.pack.edge import edge_student
 
-            if told is not None or method is not None or multi_step:
+            if not plain:
                 raise OptionError("an edge model takes no configuration, method or steps")
-            packable = edge_student(state)
+            model = pack_network(**edge_student(state), **facts)
+        elif "encoder.conv_in.weight" in state:
+            if not plain:
+                raise OptionError("an autoencoder takes no configuration, method or steps")
+            model = _packed_autoencoder(state, facts)
         else:
-            packable = _swin_student(state, told, method, multi_step)
-        model = pack_network(
-            **packable,
-            name=checkpoint.stem if name is None else name,
-            license_name=license_name,
-            extra={"packed_from": checkpoint.name},
-        )
+            model = pack_network(**_swin_student(state, told, method, multi_step), **facts)
     except (ModelError, OptionError) as error:
         raise ModelError(f"{checkpoint} cannot be packed: {error}") from error
     write_packed(output, model)
+
+
+def _packed_autoencoder(state: Mapping[str, Tensor], facts: dict[str, Any]) -> PackedModel:
+    from bimacosr.checkpoints.detect import detect_autoencoder
+    from bimacosr.pack.autoencoder import pack_autoencoder
+
+    arrays = {key: tensor.numpy() for key, tensor in state.items()}
+    return pack_autoencoder(arrays, detect_autoencoder(state), **facts)
 
 
 def _swin_student(

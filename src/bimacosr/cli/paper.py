@@ -1,4 +1,4 @@
-"""The options of `bimacosr upscale` for weights of the paper family, as one group."""
+"""The options of `bimacosr upscale` for networks of the paper family, as one group."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ _OPTIONS = (
     click.option(
         "--weights",
         help="Instead of a model: a checkpoint (.pth, .safetensors) of ResShift, SinSR or a student"
-        " of BiMaCoSR or a rival method, or the name of a release.",
+        " of BiMaCoSR or a rival method, a packed student, or the name of a release.",
     ),
     click.option(
-        "--autoencoder", help="First stage of --weights. [default: the release autoencoder_vq_f4]"
+        "--autoencoder",
+        help="First stage of --weights, or of a packed student: a checkpoint or a packed file."
+        " [default: the release autoencoder_vq_f4]",
     ),
     click.option(
         "--config", type=_FILE, help="Official YAML of --weights. [default: told by the checkpoint]"
@@ -69,8 +71,8 @@ _OPTIONS = (
     ),
     click.option(
         "--tiling",
-        help="feathered, or official: tiles, noise and averaging of the official scripts, with"
-        " --weights. [default: feathered]",
+        help="feathered, or official: tiles, noise and averaging of the official scripts, for"
+        " networks of the paper family. [default: feathered]",
     ),
 )
 

@@ -61,13 +61,14 @@ class NativeUNet:
         self._memory = open_native().UnetMemory(threads)
         self._network = _Builder(settings, Student(state), self.isa, step).network()
 
-    def __call__(self, x: Floats, lq: Floats) -> Floats:
+    def __call__(self, x: Floats, lq: Floats, memory: Any = None) -> Floats:
         """Predict from a latent and the low-quality picture.
 
         Args:
             x: Noisy latent, (1, C, H, W), scaled as the diffusion process says; H and W multiples
                 of `settings.latent_multiple`.
             lq: Low-quality picture in [-1, 1] at the latent's size, (1, 3, H, W).
+            memory: A `UnetMemory` of the native module, for a caller beside others; None: its own.
 
         Returns:
             (1, out_channels, H, W): what the network was trained to predict.
@@ -90,7 +91,7 @@ class NativeUNet:
                 f"latent and low-quality picture have {x.shape[1]} + {lq.shape[1]} channels;"
                 f" the network takes {self.settings.in_channels}"
             )
-        out: Floats = self._network.run(self._memory, np.ascontiguousarray(planes))
+        out: Floats = self._network.run(memory or self._memory, np.ascontiguousarray(planes))
         return out[None]
 
     def profile(self) -> dict[str, float]:

@@ -5,7 +5,10 @@ Shapes: B batch, C channels, H height, W width (BCHW); h, w those of the latent;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +16,22 @@ import numpy.typing as npt
 
 from bimacosr.config.networks import AutoencoderSettings
 from bimacosr.engine.native import choose_instruction_set, open_native
-from bimacosr.errors import OptionError
+from bimacosr.errors import ModelError, OptionError
+from bimacosr.pack.format import Place
 
-__all__ = ["NativeAutoencoder", "NativeQuantized"]
+__all__ = ["NativeAutoencoder", "NativeQuantized", "StoredArrays"]
 
 Floats = npt.NDArray[np.float32]
+
+
+class StoredArrays(NamedTuple):
+    """Arrays, float32, that stay in their file until they are needed."""
+
+    path: Path
+    """The file; another one may take its name meanwhile, but it must not be changed itself."""
+
+    places: Mapping[str, Place]
+    """Where each array lies, by name."""
 
 
 class NativeQuantized(NamedTuple):
@@ -35,7 +49,9 @@ class NativeAutoencoder:
 
     Args:
         settings: Shape of the network.
-        state: Its state dict as numpy arrays, float32.
+        state: Its state dict as numpy arrays, float32, or where it lies in a file. Neither is
+            copied: each layer takes its weights when it runs, so that those of a file are never in
+            memory together.
         isa: Instruction set: amx, avx512, avx2, neon, scalar; or auto for BIMACOSR_ISA, else the
             best that the machine has.
         threads: Number of threads, the caller's included; at least 1.
@@ -51,7 +67,7 @@ class NativeAutoencoder:
     def __init__(
         self,
         settings: AutoencoderSettings,
-        state: Mapping[str, npt.NDArray[Any]],
+        state: Mapping[str, npt.NDArray[Any]] | StoredArrays,
         isa: str = "auto",
         threads: int = 1,
     ) -> None:
@@ -65,8 +81,7 @@ class NativeAutoencoder:
         self.in_channels, self.embed_dim = settings.in_channels, settings.embed_dim
         self.scale = 1 << (len(settings.channel_mult) - 1)
         self._memory = native.VqMemory(threads)
-        self._network = native.vq_autoencoder(
-            self.isa,
+        shape = native.vq_settings(
             settings.in_channels,
             settings.out_channels,
             settings.channels,
@@ -75,20 +90,31 @@ class NativeAutoencoder:
             settings.z_channels,
             settings.embed_dim,
             settings.n_embed,
-            {name: np.ascontiguousarray(array, np.float32) for name, array in state.items()},
         )
+        if isinstance(state, StoredArrays):
+            self.path: Path | None = state.path
+            places = {name: (start, list(sides)) for name, (start, sides) in state.places.items()}
+            self._network = native.vq_autoencoder_of_file(
+                self.isa, shape, os.fsdecode(state.path), places
+            )
+        else:
+            self.path = None
+            arrays = {name: np.ascontiguousarray(a, np.float32) for name, a in state.items()}
+            self._network = native.vq_autoencoder(self.isa, shape, arrays)
 
-    def encode(self, image_pm1: Floats) -> Floats:
+    def encode(self, image_pm1: Floats, memory: Any = None) -> Floats:
         """The latent of pictures, before quantization.
 
         Args:
             image_pm1: (B, in_channels, H, W) in [-1, 1]; H and W multiples of `scale`.
+            memory: A `VqMemory` of the native module, for a caller beside others; None: its own.
 
         Returns:
             (B, embed_dim, H / scale, W / scale).
 
         Raises:
             OptionError: sizes or channels do not fit.
+            ModelError: the file of its weights cannot be read any more.
         """
         if image_pm1.ndim != 4 or image_pm1.shape[1] != self.in_channels:
             raise OptionError(
@@ -101,27 +127,31 @@ class NativeAutoencoder:
                 f"the picture is {height}x{width} (height x width); the autoencoder needs multiples"
                 f" of {self.scale}"
             )
-        return np.stack([self._network.encode(self._memory, x) for x in prepared(image_pm1)])
+        memory = memory or self._memory
+        with self._reading():
+            return np.stack([self._network.encode(memory, x) for x in prepared(image_pm1)])
 
-    def quantize(self, z: Floats) -> NativeQuantized:
+    def quantize(self, z: Floats, memory: Any = None) -> NativeQuantized:
         """Replace each pixel of a latent by its nearest code; among equal ones the first wins.
 
         Args:
             z: (B, embed_dim, h, w).
+            memory: As for `encode`.
 
         Raises:
             OptionError: the latent has another number of channels.
         """
         self._check_latent(z)
-        results = [self._network.quantize(self._memory, x) for x in prepared(z)]
+        results = [self._network.quantize(memory or self._memory, x) for x in prepared(z)]
         codes, indices = (np.stack(arrays) for arrays in zip(*results, strict=True))
         return NativeQuantized(codes, indices)
 
-    def decode(self, z: Floats, *, quantize: bool = True) -> Floats:
+    def decode(self, z: Floats, memory: Any = None, *, quantize: bool = True) -> Floats:
         """The pictures of latents.
 
         Args:
             z: (B, embed_dim, h, w).
+            memory: As for `encode`.
             quantize: Replace each pixel by its nearest code first, as the decoder was trained.
 
         Returns:
@@ -129,11 +159,27 @@ class NativeAutoencoder:
 
         Raises:
             OptionError: the latent has another number of channels.
+            ModelError: as for `encode`.
         """
         self._check_latent(z)
+        memory = memory or self._memory
         if quantize:
-            z = self.quantize(z).z
-        return np.stack([self._network.decode(self._memory, x) for x in prepared(z)])
+            z = self.quantize(z, memory).z
+        with self._reading():
+            return np.stack([self._network.decode(memory, x) for x in prepared(z)])
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Say it in one sentence when the weights cannot be read from their file."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.path is None:
+                raise
+            raise ModelError(
+                f"the autoencoder {self.path} was changed while it was used ({error}); get the"
+                " file again"
+            ) from error
 
     def _check_latent(self, z: Floats) -> None:
         if z.ndim != 4 or z.shape[1] != self.embed_dim:

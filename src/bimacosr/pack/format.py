@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,9 @@ __all__ = [
     "SCHEMA",
     "Array",
     "PackedModel",
+    "Place",
+    "is_packed",
+    "locate_arrays",
     "pack_signs",
     "read_packed",
     "unpack_signs",
@@ -40,10 +44,10 @@ SCHEMA = 1
 _MAX_BYTES = 1 << 30
 _MAX_HEADER = 1 << 23  # the official student's has about a quarter of a million
 _WORD = 64
-_KINDS = {"F16": "<f2", "U16": "<u2", "U32": "<u4", "U64": "<u8"}
+_KINDS = {"F16": "<f2", "F32": "<f4", "U16": "<u2", "U32": "<u4", "U64": "<u8"}
 
 Array = npt.NDArray[Any]
-"""What a packed model holds: float16, uint16, uint32 or uint64."""
+"""What a packed model holds: float16, uint16, uint32 or uint64; an autoencoder float32."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +88,27 @@ class PackedModel:
 
     extra: dict[str, Any] = field(default_factory=dict)
     """Facts for people: training, measured quality."""
+
+    mapping: mmap.mmap | None = field(default=None, repr=False, compare=False)
+    """The mapped file that `tensors` are views of."""
+
+    def release_pages(self) -> None:
+        """Take the mapped file out of memory; who reads `tensors` again brings it back.
+
+        Systems other than Linux do that by themselves when memory is short.
+        """
+        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
+
+
+class Place(NamedTuple):
+    """Where an array lies in its file."""
+
+    start: int
+    """Its first byte."""
+
+    shape: tuple[int, ...]
+    """Its shape, in C order."""
 
 
 def pack_signs(weight: Array) -> npt.NDArray[np.uint64]:
@@ -163,7 +188,8 @@ def read_packed(path: Path) -> PackedModel:
             )
         with safe_open(path, framework="numpy") as file:  # sizes and offsets, no hole, no overlap
             header = check_header(path, file.metadata(), SCHEMA)
-        tensors = _map_arrays(path, length)
+        mapping = _map(path)
+        tensors = _map_arrays(path, mapping, length)
     except OSError as error:
         raise ModelError(f"the model {path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
@@ -172,12 +198,50 @@ def read_packed(path: Path) -> PackedModel:
         ) from error
     if header.pop("sha256") != _digest(tensors):
         raise ModelError(f"{path} is damaged (its checksum differs); get the file again")
-    return PackedModel(**header, tensors=tensors)
+    model = PackedModel(**header, tensors=tensors, mapping=mapping)
+    model.release_pages()
+    return model
 
 
-def _map_arrays(path: Path, length: int) -> dict[str, Array]:
+def is_packed(path: Path) -> bool:
+    """Whether a file says of itself that it is a packed model; it may still be damaged."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            start = file.read(length) if length <= _MAX_HEADER else b""
+        metadata = json.loads(start)["__metadata__"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return isinstance(metadata, dict) and ENTRY in metadata
+
+
+def locate_arrays(path: Path) -> dict[str, Place]:
+    """Where the arrays of a file lie that `read_packed` found sound, for who reads them itself.
+
+    Raises:
+        ModelError: the file is not that any more.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            layout = json.loads(file.read(min(length, _MAX_HEADER)))
+        layout.pop("__metadata__", None)
+        return {
+            name: Place(8 + length + entry["data_offsets"][0], tuple(entry["shape"]))
+            for name, entry in layout.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} was changed while it was read; try again") from error
+
+
+def _map(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _map_arrays(path: Path, mapping: mmap.mmap, length: int) -> dict[str, Array]:
     """The arrays behind a header of `length` bytes, which safetensors found sound."""
-    content: npt.NDArray[np.uint8] = np.asarray(np.memmap(path, np.uint8, "r"))
+    content = np.frombuffer(mapping, np.uint8)
     data = content[8 + length :]
     tensors = {}
     try:

@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from bimacosr.config.binarize import BinarizeSettings
 from bimacosr.config.diffusion import DiffusionSettings
 from bimacosr.config.edge import EdgeSettings
-from bimacosr.config.networks import UNetSettings
+from bimacosr.config.networks import AutoencoderSettings, UNetSettings
 
 __all__ = [
+    "restore_autoencoder",
     "restore_binarization",
     "restore_diffusion",
     "restore_edge",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 Settings = TypeVar("Settings")
+Network = TypeVar("Network", UNetSettings, AutoencoderSettings)
 
 _LARGEST = {
     "image_size": 512,
@@ -33,6 +35,10 @@ _LARGEST = {
     "swin_embed_dim": 4096,
     "window_size": 32,
     "mlp_ratio": 16,
+    "channels": 1024,
+    "z_channels": 64,
+    "embed_dim": 64,
+    "n_embed": 1 << 20,
 }
 """A header may ask for no larger network than this; each is several times the official one's."""
 
@@ -88,9 +94,26 @@ def restore_unet(stored: dict[str, Any]) -> UNetSettings:
         ValueError: as for `restore_settings`, or the network would be absurdly large.
         OptionError: a value is out of its range.
     """
-    settings = restore_settings(UNetSettings, stored, complete=True)
+    return _bounded(restore_settings(UNetSettings, stored, complete=True))
+
+
+def restore_autoencoder(stored: dict[str, Any]) -> AutoencoderSettings:
+    """The first stage of family "swin", or the network of family "vq"; no field may be missing.
+
+    Raises:
+        ValueError: as for `restore_settings`, or the network would be absurdly large, or its
+            levels have different numbers of residual blocks.
+        OptionError: a value is out of its range.
+    """
+    settings = _bounded(restore_settings(AutoencoderSettings, stored, complete=True))
+    if settings.level_res_blocks is not None:
+        raise ValueError("level_res_blocks is set; here all levels have equally many")
+    return settings
+
+
+def _bounded(settings: Network) -> Network:
     for name, most in _LARGEST.items():
-        value = getattr(settings, name)
+        value = getattr(settings, name, 0)
         if (max(value) if isinstance(value, tuple) else value) > most:
             raise ValueError(f"{name} is {value}; a packed model has at most {most}")
     if len(settings.channel_mult) > _MOST_LEVELS:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bimacosr.config.networks import AutoencoderSettings
 from bimacosr.errors import ModelError
+from bimacosr.pack.autoencoder import FAMILY, check_autoencoder
 from bimacosr.pack.format import PackedModel, read_packed
 from bimacosr.pack.modules import check_network
 from bimacosr.pack.settings import restore_diffusion, restore_settings
@@ -52,13 +53,17 @@ def verify_packed(path: Path) -> PackedFacts:
         ModelError: it cannot be read, or any part of it cannot be used.
     """
     model = read_packed(path)
-    shapes = check_network(model)
-    try:
-        _check_run(model)
-    except ValueError as error:
-        raise ModelError(
-            f"the model {model.name!r} is damaged: its settings cannot be used ({error})"
-        ) from error
+    if model.family == FAMILY:
+        check_autoencoder(model)
+        shapes = {}
+    else:
+        shapes = check_network(model)
+        try:
+            _check_run(model)
+        except ValueError as error:
+            raise ModelError(
+                f"the model {model.name!r} is damaged: its settings cannot be used ({error})"
+            ) from error
     size, parts = path.stat().st_size, bytes_by_kind(model)
     return PackedFacts(
         model=model,
@@ -70,7 +75,10 @@ def verify_packed(path: Path) -> PackedFacts:
 
 
 def bytes_by_kind(model: PackedModel) -> dict[str, int]:
-    """Bytes of the arrays, by kind; "other" are biases, norms, RPReLUs and float layers."""
+    """Bytes of the arrays, by kind; "other" are biases, norms, RPReLUs and float layers.
+
+    Of an autoencoder, all arrays are "other".
+    """
     found = dict.fromkeys([*_KINDS, "other"], 0)
     for name, array in model.tensors.items():
         kind = next((kind for kind, ends in _KINDS.items() if name.endswith(ends)), "other")

@@ -2,10 +2,9 @@
 
 restore(tile) = decode(sample(encode(bicubic of tile)))
 
-These networks see no fixed distance: the autoencoder's attention looks at the whole tile, and every
-group norm takes its statistics over it. So tiles never agree exactly, however wide the margin. They
-overlap by 32 pixels of the input, as officially (256 after 224), of which 24 are a ramp; the noise
-is of the place in the picture, so that both sides of a joint start from the same latent.
+How pictures are cut is told in `bimacosr.tiling.latent`. Tiles never agree exactly where they
+overlap; the noise is of the place in the picture, so that both sides of a joint start from the same
+latent.
 """
 
 from __future__ import annotations
@@ -27,12 +26,9 @@ from bimacosr.diffusion.samplers import Sampler, find_sampler
 from bimacosr.errors import LimitError, OptionError
 from bimacosr.networks.vq import VQAutoencoder
 from bimacosr.reference.device import memory_errors, open_device
-from bimacosr.tiling import Feathered, Official
+from bimacosr.tiling.latent import latent_tiling, padded
 
 __all__ = ["LatentBackend", "NoiseStream"]
-
-MARGIN, FEATHER = 4, 12
-"""Pixels of the input: two tiles overlap by 2 (MARGIN + FEATHER) = 32."""
 
 Plane = npt.NDArray[np.float32]
 
@@ -97,17 +93,9 @@ class LatentBackend:
         self.multiple = multiple
         self.sample, self.spare_draws = choose_sampler(sampling)
         self.process = make_process(spaced(diffusion, sampling.steps))
-        self.tiling: Feathered | Official = Feathered(
-            tile=sampling.chop_size - 2 * (MARGIN + FEATHER),
-            margin=MARGIN,
-            feather=FEATHER,
-            multiple=multiple,
-            whole=sampling.chop_size,
-        )
-        self.stream: NoiseStream | None = None
-        if sampling.tiling == "official":
-            self.tiling = Official(chop_size=sampling.chop_size)
-            self.stream = NoiseStream(self.device)
+        self.tiling = latent_tiling(sampling, multiple)
+        official = sampling.tiling == "official"
+        self.stream = NoiseStream(self.device) if official else None
         self._alone = threading.Lock()
 
     def start_worker(self, threads: int) -> None:
@@ -191,13 +179,3 @@ def spaced(diffusion: DiffusionSettings, steps: int | None) -> DiffusionSettings
             " trained on a longer one, say so with chain_steps"
         )
     return replace(diffusion, timestep_respacing=None if steps == diffusion.steps else steps)
-
-
-def padded(lq: Plane, multiple: int) -> Plane:
-    """`lq` (H x W x C) reflected to the right and below up to multiples of `multiple`.
-
-    The edge itself is not repeated; a side smaller than its padding is reflected to and fro.
-    """
-    height, width = lq.shape[:2]
-    more = ((0, -height % multiple), (0, -width % multiple), (0, 0))
-    return np.ascontiguousarray(np.pad(lq, more, mode="reflect"))

@@ -20,7 +20,14 @@ from bimacosr.models.releases import find_release
 from bimacosr.networks.vq import VQAutoencoder
 from bimacosr.reference.latent import LatentBackend
 
-__all__ = ["AUTOENCODER", "Opened", "WeightFiles", "check_first_stage", "open_latent"]
+__all__ = [
+    "AUTOENCODER",
+    "LatentModel",
+    "WeightFiles",
+    "check_first_stage",
+    "open_latent",
+    "read_latent",
+]
 
 AUTOENCODER = "autoencoder_vq_f4"
 """The release that is taken when nobody names an autoencoder."""
@@ -48,50 +55,81 @@ class WeightFiles:
     and ReSTE are those of a float network, and ReActNet's are BBCU's."""
 
 
-class Opened(NamedTuple):
-    """What `open_latent` gives."""
+class LatentModel(NamedTuple):
+    """What `read_latent` gives."""
 
-    backend: LatentBackend
-    """Ready to enlarge."""
+    path: Path
+    """File of the denoiser."""
+
+    unet: LoadedUNet
+    """The denoiser."""
+
+    first_stage: str | Path
+    """The autoencoder: a file, or the name of a release."""
+
+    config: OfficialConfig | None
+    """What the user's configuration says."""
+
+    diffusion: DiffusionSettings
+    """The chain."""
+
+    sampling: SamplingSettings
+    """How to sample, the number of steps settled."""
 
     notices: tuple[str, ...]
     """What was assumed or passed over, a sentence each."""
 
 
-def open_latent(files: WeightFiles, sampling: SamplingSettings, device: str = "cpu") -> Opened:
-    """Open weights of the paper family: ResShift, SinSR, or a student of any method.
+def read_latent(files: WeightFiles, sampling: SamplingSettings) -> LatentModel:
+    """Read weights of the paper family: ResShift, SinSR, or a student of any method.
 
     Raises:
-        ModelError: a file is missing, damaged, or does not fit the configuration or the others.
+        ModelError: a file is missing, damaged, or does not fit the configuration.
         OptionError: the configuration is wrong, or the settings contradict it.
-        BackendError: the device is not there.
     """
     config = None if files.config is None else open_config(files)
     path = find_release(files.weights)
-    first_stage = find_release(files.autoencoder or AUTOENCODER)
     unet = load_unet(
         path,
         settings=None if config is None else config.unet,
         binarize=told_binarization(files, config, path),
     )
-    autoencoder = load_autoencoder(
-        first_stage, settings=None if config is None else config.autoencoder
-    )
-    scale = autoencoder.scale if config is None else config.scale
-    check_first_stage(unet.settings, autoencoder, scale)
     sampling, notices = with_steps(sampling, path, unet, config)
-    backend = LatentBackend(
-        unet.network,
-        autoencoder,
-        diffusion=chain(config, sampling),
-        sampling=sampling,
-        multiple=unet.settings.latent_multiple,
-        device=device,
-    )
     if config is not None and config.unknown:
         names = ", ".join(config.unknown)
         notices = (f"{files.config} has settings that are not known here: {names}", *notices)
-    return Opened(backend, notices)
+    return LatentModel(
+        path=path,
+        unet=unet,
+        first_stage=files.autoencoder or AUTOENCODER,
+        config=config,
+        diffusion=chain(config, sampling),
+        sampling=sampling,
+        notices=notices,
+    )
+
+
+def open_latent(model: LatentModel, device: str = "cpu") -> LatentBackend:
+    """The backend of weights of the paper family.
+
+    Raises:
+        ModelError: the autoencoder is missing, damaged, or does not fit.
+        BackendError: the device is not there.
+    """
+    config = model.config
+    autoencoder = load_autoencoder(
+        find_release(model.first_stage), settings=None if config is None else config.autoencoder
+    )
+    scale = autoencoder.scale if config is None else config.scale
+    check_first_stage(model.unet.settings, autoencoder, scale)
+    return LatentBackend(
+        model.unet.network,
+        autoencoder,
+        diffusion=model.diffusion,
+        sampling=model.sampling,
+        multiple=model.unet.settings.latent_multiple,
+        device=device,
+    )
 
 
 def open_config(files: WeightFiles) -> OfficialConfig:
