@@ -8,6 +8,7 @@
     │   └── WriteError         the result cannot be written
     ├── ModelError             a model is unknown, missing, damaged or of a newer format
     ├── BackendError           a backend or device is not there
+    ├── TrainingError          a training cannot go on
     └── ResultError            the network gave a result that is not a picture
 
 The message of each is one sentence for the user: what is wrong, with which file or value,
@@ -26,6 +27,7 @@ __all__ = [
     "PictureError",
     "ReadError",
     "ResultError",
+    "TrainingError",
     "WriteError",
 ]
 
@@ -64,3 +66,7 @@ class BackendError(BimacosrError):
 
 class ResultError(BimacosrError):
     """The network gave a result that is not a picture: NaN, or flat where the input is not."""
+
+
+class TrainingError(BimacosrError):
+    """A training cannot go on: its loss is no number any more, or its run does not fit."""

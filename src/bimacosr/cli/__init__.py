@@ -9,8 +9,12 @@ import click
 
 from bimacosr import __version__
 from bimacosr.cli.bench import bench
+from bimacosr.cli.compare import compare
+from bimacosr.cli.data import data
+from bimacosr.cli.evaluate import evaluate
 from bimacosr.cli.info import info
 from bimacosr.cli.pack import pack
+from bimacosr.cli.train import train
 from bimacosr.cli.upscale import upscale
 from bimacosr.cli.weights import weights
 
@@ -34,3 +38,7 @@ main.add_command(info)
 main.add_command(weights)
 main.add_command(pack)
 main.add_command(bench)
+main.add_command(evaluate)
+main.add_command(compare)
+main.add_command(train)
+main.add_command(data)

@@ -47,7 +47,7 @@ class Loss:
     """The noisy latent that the network saw, before the input was scaled."""
 
     z_0: Tensor
-    """The clean latent that it predicted."""
+    """The clean latent that it predicted, with its gradient: more terms may be built on it."""
 
 
 def squared_error(a: Tensor, b: Tensor) -> Tensor:
@@ -97,13 +97,13 @@ def resshift_loss(
         of_noise = process.predict_type in ("epsilon", "epsilon_scale")
         table = schedule.noise_loss_weight if of_noise else schedule.z_0_loss_weight
         total = gather(table, t, z_t).flatten() * mse
-    predicted = process.z_0_from_output(output.detach(), z_t, z_y, t)
+    predicted = process.z_0_from_output(output, z_t, z_y, t)
     return Loss(total=total, terms={"mse": mse, "loss": total}, z_t=z_t, z_0=predicted)
 
 
 def distillation_loss(
     student: Denoise,
-    teacher: Denoise,
+    teacher: Denoise | Tensor,
     process: Process,
     settings: DistillSettings,
     *,
@@ -123,7 +123,8 @@ def distillation_loss(
 
     Args:
         student: The network to train.
-        teacher: The network to learn from; gets no gradient.
+        teacher: The network to learn from, which gets no gradient; or what its sampler gave for
+            this very noise, if that was computed before.
         process: The chain, without respacing; both networks predict by its `predict_type`.
         settings: Which terms, and their weights.
         z_0: Clean latents of the true pictures, (B, C, H, W).
@@ -141,7 +142,9 @@ def distillation_loss(
     view, truth = compared_as(settings, z_0, image_pm1, decode)
     last = process.places(process.last, z_y)
     with torch.no_grad():
-        taught = find_sampler(settings.teacher)(teacher, z_y, process, noise)
+        taught = teacher
+        if not isinstance(taught, Tensor):
+            taught = find_sampler(settings.teacher)(taught, z_y, process, noise)
         target = taught
         if settings.uncertainty:
             target = uncertain_target(student, process, settings, taught, z_0, z_y, aux_noise)
