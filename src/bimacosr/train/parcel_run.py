@@ -16,6 +16,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+__all__ = ["main"]
+
 STAGE = "@STAGE@"
 HERE = Path(__file__).resolve().parent
 NEEDED = {

@@ -22,7 +22,16 @@ from bimacosr.networks.unet import build_unet
 from bimacosr.train.checkpoint import is_checkpoint, newest_checkpoint, read_checkpoint
 from bimacosr.train.recipe import recipe_from
 
-__all__ = ["Weights", "float_network", "open_teacher", "open_weights", "plain_student"]
+__all__ = [
+    "Weights",
+    "fill",
+    "float_network",
+    "one_step_network",
+    "one_step_shape",
+    "open_teacher",
+    "open_weights",
+    "plain_student",
+]
 
 
 @dataclass(frozen=True)

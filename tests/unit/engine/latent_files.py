@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ class LatentFiles(NamedTuple):
 
 def margin_student() -> UNetModelSwin:
     """A student in the reference's state C, where no rounding flips a sign."""
-    return student(SMALL).float()
+    return deepcopy(student(SMALL)).float()
 
 
 def write_files(folder: Path, step: int | None = 14) -> LatentFiles:
