@@ -10,6 +10,10 @@ Four phases, each with its own cosine of the learning rate:
     perceptual  L1 + LPIPS-squeeze on blurred, shifted pictures + phase and flat-area losses
     adversarial the same with the belief of a patch discriminator
 
+With `--teacher-share`, the pictures of an image-space teacher, made by `make_targets.py`, take the
+place of the photographs in the losses. With `--start`, a trained network is carried on; with more
+`--blocks` it is deepened first.
+
 Degraded pairs are made once, in memory, from the seed. Everything random is a function of the
 seed and the step, so a run that was killed continues with the same command to the same weights.
 The loss never sees what judges (LPIPS with AlexNet, NIQE).
@@ -38,8 +42,10 @@ from bimacosr.data.degradation import degrade
 from bimacosr.data.draws import Draws
 from bimacosr.metrics.lpips import load_lpips
 from bimacosr.networks.edge import EdgeNet
+from bimacosr.train.deepen import deepen
 from bimacosr.train.discriminator import PatchDiscriminator, discriminator_loss, generator_loss
 from bimacosr.train.losses import flat_area_loss, phase_loss, shifted_blurred
+from bimacosr.train.targets import TargetCache
 
 BINARIZE = BinarizeSettings(
     sign_of_zero=1,
@@ -47,6 +53,7 @@ BINARIZE = BinarizeSettings(
     keep_float_conv=(KeepFloatRule(keywords=("first", "last")),),
 )
 MILD_SHARE = 0.6  # of the pairs; the rest is Real-ESRGAN's full degradation
+SHIFTS = 8  # pixels by which the perceptual loss moves its pictures, at most
 
 
 @dataclass(frozen=True)
@@ -81,9 +88,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--adversarial", type=float, default=0.003, help="weight of the discriminator"
     )
+    parser.add_argument("--blur", type=float, default=0.7, help="before LPIPS-squeeze, pixels")
+    parser.add_argument("--rates", type=float, nargs=4, default=(1e-3, 1e-3, 6e-4, 3e-4))
+    parser.add_argument("--start", type=Path, help="average.pt or state.pt of a 1-bit run")
+    parser.add_argument(
+        "--teacher-share", type=float, default=0.0, help="of the teacher in L1's target"
+    )
     parser.add_argument("--variants", type=int, default=4, help="degraded versions of each crop")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--save-every", type=int, default=1000, help="steps")
     parser.add_argument("--max-minutes", type=float, default=float("inf"))
     parser.add_argument("--no-compile", action="store_true", help="run without torch.compile")
     return parser.parse_args()
@@ -121,21 +135,36 @@ class Pairs:
                 base = (seed * 1_000_003 + i) * 64
                 self.lq.append(torch.stack([degraded(crop, base + v) for v in range(variants)]))
             torch.save(self.lq, cache)
+        self.targets: TargetCache | None = None
 
-    def batch(self, rng: np.random.Generator, size: int, patch: int) -> tuple[Tensor, Tensor]:
-        """Random patches, flipped and turned: LQ and HQ in [0, 1]."""
-        lows, highs = [], []
-        for _ in range(size):
-            i = int(rng.integers(len(self.hq)))
-            low = self.lq[i][int(rng.integers(len(self.lq[i])))]
-            y, x = (int(rng.integers(side - patch + 1)) for side in low.shape[1:])
-            low = low[:, y : y + patch, x : x + patch]
-            high = self.hq[i][:, 4 * y : 4 * (y + patch), 4 * x : 4 * (x + patch)]
-            turn, flip = int(rng.integers(4)), bool(rng.integers(2))
-            low, high = (torch.rot90(p, turn, (1, 2)) for p in (low, high))
-            lows.append(low.flip(2) if flip else low)
-            highs.append(high.flip(2) if flip else high)
-        return torch.stack(lows).float() / 255, torch.stack(highs).float() / 255
+    def use_targets(self, path: Path) -> None:
+        """From now on give the teacher's pictures too, and only crops that have one."""
+        self.targets = TargetCache(path, self.lq)
+        if not self.targets.variants:
+            raise SystemExit(f"{path} has not one picture for each crop: run make_targets.py")
+
+    def batch(
+        self, rng: np.random.Generator, size: int, patch: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Random patches, flipped and turned, in [0, 1]: LQ, HQ, the teacher's (else HQ again)."""
+        samples = [self._sample(rng, patch) for _ in range(size)]
+        low, high, taught = (torch.stack(p).float() / 255 for p in zip(*samples, strict=True))
+        return low, high, taught
+
+    def _sample(self, rng: np.random.Generator, patch: int) -> list[Tensor]:
+        i = int(rng.integers(len(self.hq)))
+        variants = self.targets.variants if self.targets else len(self.lq[i])
+        v = int(rng.integers(variants))
+        pictures = [self.lq[i][v], self.hq[i]]
+        pictures.append(self.targets.target(i, v) if self.targets else self.hq[i])
+        y, x = (int(rng.integers(side - patch + 1)) for side in pictures[0].shape[1:])
+        turn, flip = int(rng.integers(4)), bool(rng.integers(2))
+        for k, scale in enumerate((1, 4, 4)):
+            top, left, side = scale * y, scale * x, scale * patch
+            cut = pictures[k][:, top : top + side, left : left + side]
+            cut = torch.rot90(cut, turn, (1, 2))
+            pictures[k] = cut.flip(2) if flip else cut
+        return pictures
 
 
 # ---------------------------------------------------------------- network
@@ -190,9 +219,12 @@ class Trainer:
         self.args = args
         args.out.mkdir(parents=True, exist_ok=True)
         self.phases = self._plan()
-        self.perceptual = load_lpips("squeeze", args.weights)
+        perceptual = load_lpips("squeeze", args.weights)
+        self.run_perceptual = self._compiled(perceptual.to(memory_format=torch.channels_last))
         self.judge = load_lpips("alex", args.weights)
         self.pairs = Pairs(args.photos, args.variants, args.seed, args.out / "pairs.pt")
+        if args.teacher_share:
+            self.pairs.use_targets(args.out / "targets.u8")
         self.val = validation_pairs(args.val)
         self.step, self.started = 0, time.monotonic()
         self.current: Phase | None = None
@@ -207,13 +239,13 @@ class Trainer:
         args, (first, second, third, fourth) = self.args, self.args.steps
         weights = {"perceptual": args.perceptual, "phase": args.phase, "flat": args.flat}
         return [
-            Phase("float", first, 1e-3, binary=False),
-            Phase("binary", second, 1e-3, binary=True),
-            Phase("perceptual", third, 6e-4, binary=True, **weights),
+            Phase("float", first, args.rates[0], binary=False),
+            Phase("binary", second, args.rates[1], binary=True),
+            Phase("perceptual", third, args.rates[2], binary=True, **weights),
             Phase(
                 "adversarial",
                 fourth,
-                3e-4,
+                args.rates[3],
                 binary=True,
                 adversarial=args.adversarial,
                 **weights,
@@ -234,32 +266,56 @@ class Trainer:
             self.network = binarize(self.average, BINARIZE)
             self.average = binarize(self.average, BINARIZE)
         self.network = self.network.to(memory_format=torch.channels_last)
-        self.run = self.network if self.args.no_compile else torch.compile(self.network)
+        self.run = self._compiled(self.network)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), phase.learning_rate, betas=(0.9, 0.99), weight_decay=0
         )
         self.current = phase
 
-    def loss(self, sr: Tensor, hr: Tensor, phase: Phase, rng: np.random.Generator) -> Tensor:
-        """The loss of a batch in this phase."""
-        loss = (sr - hr).abs().mean()
+    def _compiled(self, module: nn.Module) -> nn.Module:
+        return module if self.args.no_compile else torch.compile(module)  # type: ignore[return-value]
+
+    def loss(
+        self, sr: Tensor, hr: Tensor, taught: Tensor, phase: Phase, rng: np.random.Generator
+    ) -> Tensor:
+        """The loss of a batch in this phase; `taught` is the teacher's picture, or the truth."""
+        aim = hr.lerp(taught, self.args.teacher_share)
+        loss = (sr - aim).abs().mean()
         if phase.perceptual:
-            shift = (int(rng.integers(8)), int(rng.integers(8)))
-            a, b = (shifted_blurred(p, shift, 0.7) for p in (sr, hr))
-            loss = loss + phase.perceptual * self.perceptual(a, b).mean()
+            loss = loss + phase.perceptual * self.perceived(sr, taught, rng)
         if phase.phase:
-            loss = loss + phase.phase * phase_loss(sr, hr)
+            loss = loss + phase.phase * phase_loss(sr, aim)
         if phase.flat:
-            loss = loss + phase.flat * flat_area_loss(sr, hr)
+            loss = loss + phase.flat * flat_area_loss(sr, taught)
         if phase.adversarial:
-            self.teach_discriminator(sr.detach(), hr)
-            belief = generator_loss(self.discriminator(hr).detach(), self.discriminator(sr))
-            loss = loss + phase.adversarial * belief
+            self.teach_discriminator(sr.detach(), taught)
+            with torch.no_grad():
+                real = self.believe(taught)
+            loss = loss + phase.adversarial * generator_loss(real, self.believe(sr))
         return loss
 
-    def teach_discriminator(self, sr: Tensor, hr: Tensor) -> None:
+    def perceived(self, sr: Tensor, real: Tensor, rng: np.random.Generator) -> Tensor:
+        """LPIPS-squeeze of slightly blurred pictures, moved by a random shift."""
+        dy, dx = (int(rng.integers(SHIFTS)) for _ in range(2))
+        h, w = (side - SHIFTS for side in sr.shape[2:])  # one size for every shift
+        a, b = (
+            shifted_blurred(p[..., : h + dy, : w + dx], (dy, dx), self.args.blur)
+            for p in (sr, real)
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.run_perceptual(a, b).float().mean()
+
+    def believe(self, pictures: Tensor) -> Tensor:
+        """What the discriminator says; bfloat16 inside."""
+        with torch.autocast("cpu", torch.bfloat16):
+            belief: Tensor = self.discriminator(
+                pictures.contiguous(memory_format=torch.channels_last)
+            )
+        return belief.float()
+
+    def teach_discriminator(self, sr: Tensor, real: Tensor) -> None:
         """One step of the discriminator."""
-        loss = discriminator_loss(self.discriminator(hr), self.discriminator(sr))
+        loss = discriminator_loss(self.believe(real), self.believe(sr))
         self.discriminator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.discriminator_optimiser.step()
@@ -275,9 +331,11 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         rng = np.random.default_rng((self.args.seed, self.step))
-        low, high = self.pairs.batch(rng, self.args.batch, self.args.patch)
+        low, high, taught = self.pairs.batch(rng, self.args.batch, self.args.patch)
+        # The teacher shifts colours: its mean is set right, since ours shall be.
+        taught = taught + (high - taught).mean((2, 3), keepdim=True)
         low = low.contiguous(memory_format=torch.channels_last)
-        loss = self.loss(restore(self.run, low, autocast=True), high, phase, rng)
+        loss = self.loss(restore(self.run, low, autocast=True), high, taught, phase, rng)
         if not torch.isfinite(loss):
             raise SystemExit(f"the loss is {loss.item()} at step {self.step}: lower the rate")
         self.optimiser.zero_grad(set_to_none=True)
@@ -294,27 +352,32 @@ class Trainer:
     # ------------------------------------------------------------ state
 
     def save(self) -> None:
-        """Write the whole state, atomically."""
+        """Write the whole state, atomically, and what there is to judge of this step."""
         assert self.current is not None
-        state = {
+        judged = {
             "step": self.step,
+            "average": self.average.state_dict(),
+            "settings": {"channels": self.args.channels, "blocks": self.args.blocks},
+        }
+        torch.save(judged, self.args.out / f"average-{self.step}.pt")
+        state = judged | {
             "binary": self.current.binary,
             "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
             "phase": self.phases.index(self.current),
-            "settings": {"channels": self.args.channels, "blocks": self.args.blocks},
         }
         partial = self.args.out / "state.pt.part"
         torch.save(state, partial)
         partial.replace(self.args.out / "state.pt")
 
     def resume(self) -> None:
-        """Continue where `state.pt` stands, if there is one."""
+        """Continue where `state.pt` stands; without one, from the network to start from."""
         path = self.args.out / "state.pt"
         if not path.exists():
+            if self.args.start:
+                self.start_from(self.args.start)
             return
         state = torch.load(path, weights_only=True)
         if state["binary"]:
@@ -328,6 +391,19 @@ class Trainer:
         if "discriminator" in state:
             self.discriminator.load_state_dict(state["discriminator"])
             self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
+
+    def start_from(self, path: Path) -> None:
+        """Take over a trained 1-bit network, deepened if need be, and its discriminator."""
+        start = torch.load(path, weights_only=True)
+        weights = deepen(start["average"], start["settings"]["blocks"], self.args.blocks)
+        self.network, self.average = (
+            binarize(network, BINARIZE) for network in (self.network, self.average)
+        )
+        for network in (self.network, self.average):
+            network.load_state_dict(weights)
+        if "discriminator" in start:
+            self.discriminator.load_state_dict(start["discriminator"])
+            self.discriminator_optimiser.load_state_dict(start["discriminator_optimiser"])
 
     def log(self, row: dict) -> None:
         """A line to the log and the terminal."""
@@ -344,7 +420,7 @@ class Trainer:
         while self.step < total:
             row = self.advance()
             losses.append(row["loss"])
-            if self.step % 1000 == 0 or self.step == total:
+            if self.step % self.args.save_every == 0 or self.step == total:
                 row["loss"] = round(float(np.mean(losses)), 5)
                 losses = []
                 self.log(row | validate(self.average, self.val, self.judge))

@@ -60,6 +60,11 @@ def arguments(photos: Path, out: Path, **changes: object) -> argparse.Namespace:
         "phase": 2.0,
         "flat": 2.0,
         "adversarial": 0.01,
+        "blur": 0.7,
+        "rates": (1e-3, 1e-3, 6e-4, 3e-4),
+        "start": None,
+        "teacher_share": 0.0,
+        "save_every": 1000,
         "variants": 1,
         "seed": 5,
         "threads": 1,
@@ -87,7 +92,7 @@ def test_a_run_stopped_after_every_step_ends_at_the_same_weights(
 
 def test_the_loss_falls(script: ModuleType, photos: Path, tmp_path: Path) -> None:
     trainer = script.Trainer(arguments(photos, tmp_path, steps=(100, 100, 0, 0)))
-    low, high = trainer.pairs.batch(np.random.default_rng(1), 16, 16)
+    low, high, _ = trainer.pairs.batch(np.random.default_rng(1), 16, 16)
 
     def error() -> float:
         with torch.no_grad():
@@ -119,3 +124,30 @@ def test_a_run_can_be_packed_and_loaded(
     resolver = bimacosr.load(packed)
     assert resolver.model.extra == {"training_steps": 2, "residual_gain": 1.0, "note": "tiny"}
     assert resolver(Image.new("RGB", (8, 8), "red")).size == (32, 32)
+
+
+def test_a_deepened_network_is_carried_on_towards_a_teacher(
+    script: ModuleType, photos: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    script.Trainer(arguments(photos, first, steps=(1, 1, 0, 0))).train()
+    trainer = script.Trainer(arguments(photos, second))  # makes the pairs
+
+    def teacher(low: torch.Tensor) -> torch.Tensor:
+        return low.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+    script.TargetCache(second / "targets.u8", trainer.pairs.lq).extend(teacher, 4, lambda *_: None)
+    plan = {"start": first / "average-2.pt", "teacher_share": 1.0, "blocks": 3}
+    trainer = script.Trainer(arguments(photos, second, steps=(0, 0, 60, 20), **plan))
+    low, _, taught = trainer.pairs.batch(np.random.default_rng(1), 8, 16)
+    assert torch.equal(taught, teacher(low))
+    trainer.resume()
+
+    def error() -> float:
+        with torch.no_grad():
+            return float((script.restore(trainer.average, low) - taught).abs().mean())
+
+    before = error()
+    for _ in range(80):
+        trainer.advance()
+    assert error() < 0.99 * before

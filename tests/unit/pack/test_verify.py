@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from bimacosr.config.networks import vq_f4
 from bimacosr.errors import ModelError
@@ -39,11 +42,21 @@ def test_facts(packed: PackedModel, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_shipped_models_are_sound(name: str) -> None:
-    """edge-x4 was written before files listed their layers."""
     facts = verify_packed(MODELS[name].path)
     assert facts.model.step is None
     assert facts.one_bit_weights > 100_000
     assert facts.layers == facts.model.network["blocks"]
+
+
+def test_a_file_from_before_layers_were_listed_is_sound(tmp_path: Path) -> None:
+    """Their number then follows from the settings."""
+    new, old = MODELS["edge-x4"].path, tmp_path / "old.safetensors"
+    with safe_open(new, "np") as file:
+        header = json.loads(file.metadata()["bimacosr"])
+    for member in ("one_bit", "step"):
+        del header[member]
+    save_file(load_file(new), old, {"bimacosr": json.dumps(header)})
+    assert verify_packed(old).layers == verify_packed(new).layers == header["network"]["blocks"]
 
 
 def test_every_array_is_of_one_kind(packed: PackedModel) -> None:
