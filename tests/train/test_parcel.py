@@ -21,8 +21,8 @@ from tests.train.conftest import MakeRecipe
 
 
 def unpacked(parcel: Path, folder: Path) -> Path:
-    with tarfile.open(parcel) as archive:
-        archive.extractall(folder, filter="data")
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["tar", "-xf", parcel, "-C", folder], check=True)  # as its own words say
     return folder
 
 
