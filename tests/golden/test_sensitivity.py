@@ -154,7 +154,7 @@ def stored_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
     feed_stored_time_embedding(monkeypatch)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def check(network: nn.Module, slip: str, state: str) -> None:
     """The relative rms that the slip moves the output by is the official one's."""
     off = run(network, state) - rightly(state)

@@ -109,7 +109,7 @@ class TestInitialisation:
         assert all(torch.equal(wide[k], narrow[k].double()) for k in indices)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("state", ["A", "B", "C"])
 def test_float64(state: str, run: str) -> None:
@@ -138,7 +138,7 @@ def test_float64(state: str, run: str) -> None:
     assert sum(s.numel() for s in signs.values()) == told["activations_total"]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 @pytest.mark.parametrize("run", RUNS)
 def test_state_c_in_float32(run: str) -> None:
     told = students.facts(NAME, "C", run)

@@ -48,7 +48,7 @@ def test_initialisation(student: tuple[str, UNetModelSwin]) -> None:
     students.check_initialisation(student[1], NAME)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 @pytest.mark.parametrize("run", RUNS)
 def test_float64(student: tuple[str, UNetModelSwin], run: str) -> None:
     """The output; of the small run, and of state A, every layer too; C then in float32.

@@ -62,7 +62,7 @@ def by_hand(lq: np.ndarray, sampler: str, row: int, column: int, seed: int) -> n
     def of_place(step: int) -> Tensor:
         return torch.from_numpy(noise.normal(seed, rows, columns, 3, stream=step))[None]
 
-    with torch.inference_mode():
+    with torch.no_grad():
         x = torch.from_numpy(lq).permute(2, 0, 1)[None] * 2 - 1
         z_y = paper.autoencoder().encode(F.interpolate(x, scale_factor=4, mode="bicubic"))
         z_0 = find_sampler(sampler)(lambda z, t: paper.unet()(z, t, x), z_y, process, of_place)
@@ -192,7 +192,7 @@ class TestNoiseStream:
         lq = photo(16, 16)
         found = backend(tiling="official", steps=1).restore(lq, row=0, column=0, seed=3)
         torch.manual_seed(3)
-        with torch.inference_mode():
+        with torch.no_grad():
             x = torch.from_numpy(lq).permute(2, 0, 1)[None] * 2 - 1
             z_y = paper.autoencoder().encode(F.interpolate(x, scale_factor=4, mode="bicubic"))
             prior = torch.randn_like(z_y)

@@ -85,7 +85,7 @@ def inputs(height: int, width: int) -> tuple[Tensor, Tensor]:
     ).float().double()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def deviation(
     settings: UNetSettings, style: str, isa: str, height: int, width: int, offset: float = 0.0
 ) -> float:
@@ -155,7 +155,7 @@ LAYERS = {
 }
 
 
-@torch.inference_mode()
+@torch.no_grad()
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_of_the_student(name: str, isa: str) -> None:
@@ -196,7 +196,7 @@ def test_a_network_runs_again_at_other_sizes(isa: str) -> None:
 def test_the_time_step_is_folded() -> None:
     network, (x, lq) = student(SMALL), inputs(16, 16)
     native = NativeUNet(SMALL, state_of(network), step=3)
-    with torch.inference_mode():
+    with torch.no_grad():
         wanted = network(x, torch.tensor([3]), lq)
         other = network(x, torch.tensor([14]), lq)
     out = torch.from_numpy(native(x.float().numpy(), lq.float().numpy()))
@@ -227,7 +227,7 @@ def test_a_packed_state_gives_the_same() -> None:
     assert ref.deviation(outputs[1], outputs[0]) < 1e-6
 
 
-@torch.inference_mode()
+@torch.no_grad()
 @pytest.mark.parametrize("branches", [{"sparse": False}, {"low_rank": False}])
 def test_ablations(branches: dict[str, bool]) -> None:
     """Without a sparse branch a downsampling has no shortcut either."""

@@ -46,7 +46,7 @@ def state_c() -> nn.Module:
     return student.eval().requires_grad_(False)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def test_the_official_student(tmp_path: Path) -> None:
     student = state_c()
     model = pack_network(

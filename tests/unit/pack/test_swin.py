@@ -88,7 +88,7 @@ def rounded(student: nn.Module, method: str) -> nn.Module:
     return result
 
 
-@torch.inference_mode()
+@torch.no_grad()
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"horq"}))
 def test_it_is_the_rounded_student_bit_for_bit(method: str) -> None:
     student, model = drawn(method), packed(drawn(method), method)
@@ -106,7 +106,7 @@ def test_it_is_the_rounded_student_bit_for_bit(method: str) -> None:
     assert out.std() > 0.1
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def test_two_terms_of_horq_are_kept() -> None:
     student = drawn("horq")
     model = packed(student, "horq")
@@ -199,7 +199,7 @@ class TestWhatIsLeftOut:
             assert torch.equal(found[key], wanted[key]), key
 
 
-@torch.inference_mode()
+@torch.no_grad()
 @pytest.mark.parametrize("branch", ["low_rank", "sparse"])
 def test_ablations_keep_exact_zeros(branch: str) -> None:
     """Without the low-rank branch, what the sparse branch took out leaves zeros behind."""
