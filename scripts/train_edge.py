@@ -53,6 +53,7 @@ BINARIZE = BinarizeSettings(
     keep_float_conv=(KeepFloatRule(keywords=("first", "last")),),
 )
 MILD_SHARE = 0.6  # of the pairs; the rest is Real-ESRGAN's full degradation
+REMEMBER_EVERY = 10  # steps between the batches that the discriminator sees again
 SHIFTS = 8  # pixels by which the perceptual loss moves its pictures, at most
 
 
@@ -88,6 +89,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--adversarial", type=float, default=0.003, help="weight of the discriminator"
     )
+    parser.add_argument(
+        "--remember", type=int, default=0, help="old batches that the discriminator sees again"
+    )
+    parser.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
     parser.add_argument("--blur", type=float, default=0.7, help="before LPIPS-squeeze, pixels")
     parser.add_argument("--rates", type=float, nargs=4, default=(1e-3, 1e-3, 6e-4, 3e-4))
     parser.add_argument("--start", type=Path, help="average.pt or state.pt of a 1-bit run")
@@ -230,6 +235,7 @@ class Trainer:
         self.current: Phase | None = None
         self.network = make_network(args)
         self.average = make_network(args)
+        self.memory: list[Tensor] = []
         self.discriminator = PatchDiscriminator()
         self.discriminator_optimiser = torch.optim.AdamW(
             self.discriminator.parameters(), 2e-4, betas=(0.5, 0.99), weight_decay=0
@@ -288,7 +294,7 @@ class Trainer:
         if phase.flat:
             loss = loss + phase.flat * flat_area_loss(sr, taught)
         if phase.adversarial:
-            self.teach_discriminator(sr.detach(), taught)
+            self.teach_discriminator(self.remembered(sr.detach(), rng), taught)
             with torch.no_grad():
                 real = self.believe(taught)
             loss = loss + phase.adversarial * generator_loss(real, self.believe(sr))
@@ -312,6 +318,20 @@ class Trainer:
                 pictures.contiguous(memory_format=torch.channels_last)
             )
         return belief.float()
+
+    def remembered(self, sr: Tensor, rng: np.random.Generator) -> Tensor:
+        """`sr`, half of it exchanged for an older result, so that no grain comes back unseen.
+
+        Source: a buffer of past results, Shrivastava et al. 2017, arXiv 1612.07828, section 2.3.
+        """
+        if not self.args.remember:
+            return sr
+        if self.step % REMEMBER_EVERY == 0:
+            self.memory.append((sr.clamp(0, 1) * 255).round().byte())
+            del self.memory[: -self.args.remember]
+        old = self.memory[int(rng.integers(len(self.memory)))]
+        half = len(sr) // 2
+        return torch.cat([sr[:half], old[half:].float() / 255])
 
     def teach_discriminator(self, sr: Tensor, real: Tensor) -> None:
         """One step of the discriminator."""
@@ -342,7 +362,7 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
-        decay = min(0.999, (local + 1) / (local + 10))
+        decay = min(self.args.ema, (local + 1) / (local + 10))
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(now, 1 - decay)
@@ -366,6 +386,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
+            "memory": self.memory,
             "phase": self.phases.index(self.current),
         }
         partial = self.args.out / "state.pt.part"
@@ -385,7 +406,7 @@ class Trainer:
             self.average = binarize(self.average, BINARIZE)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.step = state["step"]
+        self.step, self.memory = state["step"], state["memory"]
         self.enter(self.phases[state["phase"]])
         self.optimiser.load_state_dict(state["optimiser"])
         if "discriminator" in state:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["pack"]
 
 _FILE = click.Path(path_type=Path)
-_RELEASE = "autoencoder_vq_f4"
 _RULE = ("input_blocks.0.0", "out.2")
 
 
@@ -186,6 +185,7 @@ def _swin_student(
     from bimacosr.config.diffusion import DiffusionSettings
     from bimacosr.config.networks import vq_f4
     from bimacosr.diffusion.schedule import make_schedule
+    from bimacosr.pack.autoencoder import autoencoder_entry
 
     unet = assemble_unet(
         state,
@@ -209,10 +209,7 @@ def _swin_student(
         "binarize_settings": unet.binarize,
         "diffusion": asdict(diffusion),
         "step": None if multi_step else make_schedule(diffusion).network_steps[-1],
-        "autoencoder": {
-            "release": _RELEASE if first_stage == vq_f4() else None,
-            "settings": asdict(first_stage),
-        },
+        "autoencoder": autoencoder_entry(first_stage),
     }
 
 

@@ -31,10 +31,11 @@ from bimacosr.data.draws import Draws, seed_for
 from bimacosr.data.halves import make_halves
 from bimacosr.data.photos import Pixels, read_photo
 from bimacosr.data.pixels import to_pixels, to_tensor
-from bimacosr.data.threads import in_threads
+from bimacosr.data.threads import compute_alone
 from bimacosr.errors import PictureError, ReadError
 from bimacosr.io.atomic import atomic_file
 from bimacosr.io.failures import reading
+from bimacosr.io.parallel import in_order
 
 __all__ = ["PairCache"]
 
@@ -83,7 +84,7 @@ class PairCache:
         self._entries: list[_Entry] = []
         done = 0
         threads = min(_THREADS, os.cpu_count() or 1)
-        with closing(in_threads(self._shard, groups, threads)) as shards:
+        with closing(in_order(self._shard, groups, threads, initializer=compute_alone)) as shards:
             for group, (entries, troubles) in zip(groups, shards, strict=True):
                 for trouble in troubles:
                     notice(trouble)

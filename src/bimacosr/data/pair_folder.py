@@ -19,10 +19,11 @@ from bimacosr.data.halves import make_halves
 from bimacosr.data.manifest import check_settings
 from bimacosr.data.photos import read_photo
 from bimacosr.data.pixels import encode_png, to_pixels, to_tensor
-from bimacosr.data.threads import in_threads
+from bimacosr.data.threads import compute_alone
 from bimacosr.errors import OptionError, PictureError, ReadError, WriteError
 from bimacosr.io.atomic import atomic_file
 from bimacosr.io.failures import shown
+from bimacosr.io.parallel import in_order
 
 __all__ = ["PairWriter", "write_pairs"]
 
@@ -115,7 +116,9 @@ def write_pairs(
             return source, False, str(error)
 
     written = there = 0
-    with closing(in_threads(work, _distinct(pictures, failed), threads)) as results:
+    with closing(
+        in_order(work, _distinct(pictures, failed), threads, initializer=compute_alone)
+    ) as results:
         for source, new, trouble in results:
             if trouble:
                 failed(trouble)

@@ -23,11 +23,12 @@ from bimacosr.data.halves import make_halves
 from bimacosr.data.manifest import Manifest, Row, check_settings
 from bimacosr.data.photos import Pixels, read_photo
 from bimacosr.data.pixels import encode_png, to_pixels, to_tensor
-from bimacosr.data.threads import in_threads
+from bimacosr.data.threads import compute_alone
 from bimacosr.errors import PictureError
 from bimacosr.io.atomic import atomic_file
 from bimacosr.io.color import resize
 from bimacosr.io.failures import reading, shown
+from bimacosr.io.parallel import in_order
 
 __all__ = ["Summary", "prepare"]
 
@@ -106,7 +107,7 @@ def prepare(
     look = _Looker(settings, licence, known, limits or PictureLimits())
     judge = _Judge(manifest, settings.same_bits)
     summary = Summary()
-    with closing(in_threads(look, photos, threads)) as results:
+    with closing(in_order(look, photos, threads, initializer=compute_alone)) as results:
         for looked in results:
             kept = judge.keep(looked, summary)
             for _, files in kept:

@@ -17,6 +17,7 @@ from bimacosr.engine.latent import NativeLatentBackend
 from bimacosr.engine.native import choose_instruction_set
 from bimacosr.engine.unet import NativeUNet
 from bimacosr.errors import ModelError, OptionError
+from bimacosr.models.releases import VQ_F4
 from bimacosr.pack.format import Array, PackedModel
 from bimacosr.pack.settings import (
     restore_autoencoder,
@@ -26,8 +27,6 @@ from bimacosr.pack.settings import (
 )
 
 __all__ = ["Student", "open_packed", "open_student", "what_hinders", "what_hinders_packed"]
-
-_AUTOENCODER = "autoencoder_vq_f4"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +128,7 @@ def open_packed(
         settings=settings,
         state=model.tensors,
         diffusion=diffusion,
-        autoencoder=autoencoder or str(told.get("release") or _AUTOENCODER),
+        autoencoder=autoencoder or str(told.get("release") or VQ_F4),
         first_stage=first_stage,
     )
     backend = open_student(student, sampling, isa)

@@ -1,4 +1,4 @@
-"""Work on parts of a picture on several threads, with the results in order and few in flight."""
+"""Work on pictures, or parts of one, on several threads: results in order, few in flight."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ R = TypeVar("R")
 
 
 def in_order(
-    work: Callable[[T], R], items: Iterable[T], threads: int | None = None
+    work: Callable[[T], R],
+    items: Iterable[T],
+    threads: int | None = None,
+    *,
+    initializer: Callable[[], None] | None = None,
 ) -> Generator[R, None, None]:
     """Give `work(item)` for each item in turn; at most one result more than threads waits.
 
     Close it (`contextlib.closing`) when leaving early, so that no thread works on. `threads` is
-    chosen by the processors if not given.
+    chosen by the processors if not given. `initializer` is called by each thread before its work.
     """
     threads = threads or _threads()
     waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads, initializer=initializer) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))

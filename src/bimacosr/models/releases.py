@@ -20,6 +20,7 @@ from bimacosr.errors import ModelError, OptionError
 
 __all__ = [
     "RELEASES",
+    "VQ_F4",
     "License",
     "Release",
     "find_release",
@@ -99,6 +100,9 @@ _CC_BY_NC_SA = License(
 _RESSHIFT = "https://github.com/zsyOAOA/ResShift/releases/download/v2.0"
 _SINSR = "https://github.com/wyf0912/SinSR/releases/download/v1.0"
 
+VQ_F4 = "autoencoder_vq_f4"
+"""The autoencoder of every published network: what is taken when nobody names one."""
+
 RELEASES = {
     release.name: release
     for release in (
@@ -109,7 +113,7 @@ RELEASES = {
             license=_S_LAB,
         ),
         Release(
-            file="autoencoder_vq_f4.pth",
+            file=f"{VQ_F4}.pth",
             folder=_RESSHIFT,
             summary="VQ-f4: the autoencoder that every latent network here needs",
             license=_S_LAB,

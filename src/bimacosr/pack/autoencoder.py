@@ -14,16 +14,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bimacosr.config.networks import AutoencoderSettings
+from bimacosr.config.networks import AutoencoderSettings, vq_f4
 from bimacosr.errors import ModelError, OptionError
+from bimacosr.models.releases import VQ_F4
 from bimacosr.pack.format import PackedModel
 from bimacosr.pack.settings import restore_autoencoder
 
-__all__ = ["FAMILY", "autoencoder_arrays", "check_autoencoder", "pack_autoencoder"]
+__all__ = [
+    "FAMILY",
+    "autoencoder_arrays",
+    "autoencoder_entry",
+    "check_autoencoder",
+    "pack_autoencoder",
+]
 
 FAMILY = "vq"
 
 Shape = tuple[int, ...]
+
+
+def autoencoder_entry(settings: AutoencoderSettings) -> dict[str, Any]:
+    """What the header of a packed student says of the autoencoder it works with."""
+    return {"release": VQ_F4 if settings == vq_f4() else None, "settings": asdict(settings)}
 
 
 def pack_autoencoder(

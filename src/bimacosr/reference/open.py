@@ -16,21 +16,17 @@ from bimacosr.config.diffusion import DiffusionSettings
 from bimacosr.config.networks import UNetSettings
 from bimacosr.config.upscale import SamplingSettings
 from bimacosr.errors import ModelError, OptionError
-from bimacosr.models.releases import find_release
+from bimacosr.models.releases import VQ_F4, find_release
 from bimacosr.networks.vq import VQAutoencoder
 from bimacosr.reference.latent import LatentBackend
 
 __all__ = [
-    "AUTOENCODER",
     "LatentModel",
     "WeightFiles",
     "check_first_stage",
     "open_latent",
     "read_latent",
 ]
-
-AUTOENCODER = "autoencoder_vq_f4"
-"""The release that is taken when nobody names an autoencoder."""
 
 ONE_STEP_RELEASE, MANY_STEPS_RELEASE = "SinSR_v1", "resshift_realsrx4_s15_v1"
 """The two released float networks, which nothing but their names tells apart."""
@@ -101,7 +97,7 @@ def read_latent(files: WeightFiles, sampling: SamplingSettings) -> LatentModel:
     return LatentModel(
         path=path,
         unet=unet,
-        first_stage=files.autoencoder or AUTOENCODER,
+        first_stage=files.autoencoder or VQ_F4,
         config=config,
         diffusion=chain(config, sampling),
         sampling=sampling,

@@ -7,13 +7,13 @@ from pathlib import Path
 from bimacosr.checkpoints.load import load_autoencoder
 from bimacosr.config.upscale import SamplingSettings
 from bimacosr.errors import ModelError, OptionError
-from bimacosr.models.releases import find_release
+from bimacosr.models.releases import VQ_F4, find_release
 from bimacosr.pack.format import PackedModel
 from bimacosr.pack.modules import rebuild_network
 from bimacosr.pack.settings import restore_autoencoder, restore_diffusion, restore_unet
 from bimacosr.reference.edge import TorchBackend
 from bimacosr.reference.latent import LatentBackend
-from bimacosr.reference.open import AUTOENCODER, check_first_stage
+from bimacosr.reference.open import check_first_stage
 
 __all__ = ["open_packed"]
 
@@ -49,7 +49,7 @@ def open_packed(
             settings = restore_autoencoder(told["settings"])
     except (TypeError, KeyError, ValueError, OptionError) as error:
         raise ModelError(f"the model {model.name!r} is damaged ({error})") from error
-    file = find_release(autoencoder or str(told.get("release") or AUTOENCODER))
+    file = find_release(autoencoder or str(told.get("release") or VQ_F4))
     first_stage = load_autoencoder(file, settings=settings)
     check_first_stage(unet, first_stage, first_stage.scale)
     return LatentBackend(

@@ -10,17 +10,15 @@ import torch
 from torch import nn
 
 from bimacosr.binarize.convert import binarize
-from bimacosr.config.networks import vq_f4
 from bimacosr.config.train import TrainRecipe
 from bimacosr.diffusion.schedule import make_schedule
 from bimacosr.errors import ModelError, OptionError
+from bimacosr.pack.autoencoder import autoencoder_entry
 from bimacosr.pack.format import PackedModel
 from bimacosr.pack.modules import pack_network
 from bimacosr.train.weights import Weights, fill, one_step_shape
 
 __all__ = ["packed_student"]
-
-_RELEASE = "autoencoder_vq_f4"
 
 
 def packed_student(
@@ -75,10 +73,7 @@ def family_of(recipe: TrainRecipe) -> dict[str, Any]:
         "family": "swin",
         "network": asdict(model.unet),
         "step": make_schedule(recipe.diffusion).network_steps[-1],
-        "autoencoder": {
-            "release": _RELEASE if model.autoencoder == vq_f4() else None,
-            "settings": asdict(model.autoencoder),
-        },
+        "autoencoder": autoencoder_entry(model.autoencoder),
     }
 
 

@@ -7,20 +7,18 @@ whole learning rate, a pool of batches in random order, and one generator for al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bimacosr.checkpoints.official import read_config
-from bimacosr.config.data import LowQualitySettings, low_quality
-from bimacosr.config.official import OfficialConfig, TrainSettings, Value
+from bimacosr.checkpoints.training_data import training_data_of
+from bimacosr.config.official import OfficialConfig, TrainSettings
 from bimacosr.config.train import Stage, TrainRecipe
 from bimacosr.errors import OptionError
 from bimacosr.train.recipe import changed_tree, plain_values, recipe_from
 
 __all__ = ["read_official_recipe"]
-
-_SOURCES = ("dir_path", "dir_paths", "txt_file_path", "source_path", "source_txt_path")
 
 
 def read_official_recipe(
@@ -37,14 +35,18 @@ def read_official_recipe(
         OptionError: the file cannot be read or used, or lacks what the stage needs.
     """
     config = read_config(path)
+    sources = tuple(Path(folder) for folder in fixed.get("data.sources") or ())
     try:
-        return recipe_from(changed_tree(official_tree(config, stage), overrides, fixed))
+        tree = official_tree(config, stage, sources)
+        return recipe_from(changed_tree(tree, overrides, fixed))
     except OptionError as error:
         raise OptionError(f"the configuration {path} cannot be used: {error}") from error
 
 
-def official_tree(config: OfficialConfig, stage: Stage) -> dict[str, Any]:
-    """The recipe in plain values."""
+def official_tree(
+    config: OfficialConfig, stage: Stage, sources: tuple[Path, ...] = ()
+) -> dict[str, Any]:
+    """The recipe in plain values; `sources` are folders of pictures instead of those it names."""
     if stage == "binarize" and config.binarize is None:
         raise OptionError("it describes no 1-bit network; train another stage by it")
     if config.autoencoder is None:
@@ -62,7 +64,7 @@ def official_tree(config: OfficialConfig, stage: Stage) -> dict[str, Any]:
         },
         "diffusion": plain_values(asdict(config.diffusion)),
         "weighted_mse": config.weighted_mse,
-        "data": official_data(config),
+        "data": plain_values(asdict(training_data_of(config, sources))),
         "batch": train.batch[0],
         "accumulate": max(1, train.batch[0] // train.microbatch),
         "seed": train.seed,
@@ -102,29 +104,4 @@ def official_phase(config: OfficialConfig, train: TrainSettings) -> dict[str, An
         "final_rate": (train.lr_min or 0.0) / train.lr,
         "milestones": [] if cosine else list(milestones[1:]),
         "weights": {"latent": latent, "perceptual": perceptual},
-    }
-
-
-def official_data(config: OfficialConfig) -> dict[str, Any]:
-    """Where pictures come from and what becomes of them."""
-    data, pairs = config.training_data, config.pairs
-    sources: list[Value] = []
-    for name in _SOURCES:
-        value = data.option(name) if data is not None else None
-        sources += value if isinstance(value, tuple) else [value] if value else []
-    degradation: LowQualitySettings = low_quality("bicubic", config.scale)
-    if config.degradation is not None:
-        degradation = LowQualitySettings(chains=(config.degradation,), scale=config.scale)
-    if pairs is not None:
-        degradation = replace(degradation, sharpen=pairs.use_sharp, resize_back=pairs.resize_back)
-    target = pairs.gt_size if pairs is not None else 256
-    crop = data.option("crop_pad_size") if data is not None else None
-    return {
-        "sources": sources,
-        "patch": target // config.scale,
-        "low_quality": plain_values(asdict(degradation)),
-        "square_px": crop if isinstance(crop, int) else None,
-        "rescale": bool(data is not None and data.option("rescale_gt")),
-        "flip": data is None or data.option("use_hflip") is not False,
-        "turn": bool(data is not None and data.option("use_rot")),
     }

@@ -9,7 +9,8 @@ from threading import Lock, Thread
 import pytest
 import torch
 
-from bimacosr.data.threads import compute_alone, in_threads
+from bimacosr.data.threads import compute_alone
+from bimacosr.io.parallel import in_order
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_results_come_in_order() -> None:
         time.sleep(0.001 * (10 - n))
         return n * n
 
-    assert list(in_threads(work, range(10), 4)) == [n * n for n in range(10)]
+    assert list(in_order(work, range(10), 4)) == [n * n for n in range(10)]
 
 
 def test_few_are_in_flight() -> None:
@@ -36,7 +37,7 @@ def test_few_are_in_flight() -> None:
             begun[0] += 1
         return n
 
-    with closing(in_threads(work, range(100), 2)) as results:
+    with closing(in_order(work, range(100), 2)) as results:
         for taken, _ in enumerate(results):
             assert begun[0] <= taken + 3
             if taken == 10:
@@ -46,7 +47,7 @@ def test_few_are_in_flight() -> None:
 
 def test_an_error_comes_out() -> None:
     with pytest.raises(ZeroDivisionError):
-        list(in_threads(lambda n: 1 // n, [1, 0, 1], 2))
+        list(in_order(lambda n: 1 // n, [1, 0, 1], 2))
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -66,4 +67,7 @@ def test_pytorch_computes_on_one_thread_there_and_on_all_elsewhere() -> None:
         thread.join()
     assert seen == {"alone": 1, "later": 2}
     assert torch.get_num_threads() == 2
-    assert list(in_threads(lambda _: torch.get_num_threads(), range(4), 2)) == [1] * 4
+    assert (
+        list(in_order(lambda _: torch.get_num_threads(), range(4), 2, initializer=compute_alone))
+        == [1] * 4
+    )
