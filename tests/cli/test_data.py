@@ -178,7 +178,7 @@ class TestDegrade:
         again = run("data", "degrade", "photos", "-o", "out", "--variants", 2)
         assert again.stdout == "out: pairs of 0 pictures written, 7 were there\n"
 
-    @pytest.mark.parametrize("kind", ["realesrgan", "mild", "mixed", "bicubic"])
+    @pytest.mark.parametrize("kind", ["realesrgan", "mild", "camera", "mixed", "light", "bicubic"])
     def test_workers_and_order_change_nothing(
         self, run: Run, photos: Path, folder: Path, kind: str
     ) -> None:

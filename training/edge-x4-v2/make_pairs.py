@@ -6,35 +6,18 @@ PYTHONPATH=scripts python training/edge-x4-v2/make_pairs.py ../shared/data/train
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from train_edge import degraded, read_crop
 
-from bimacosr.config.degradation import DegradationSettings, mild_x4, realesrgan_x4
+from bimacosr.config.degradation import camera_x4, mild_x4, realesrgan_x4
 from bimacosr.data.degradation import degrade
 from bimacosr.data.draws import Draws
 
 CAMERA_SHARE = 0.55
 MILD_SHARE = 0.78  # of what is left
-
-
-def camera_x4() -> DegradationSettings:
-    """One order of little blur and noise: nearer to a photograph that was only taken from afar."""
-    mild = mild_x4()
-    gentle = {
-        "noise_sigma": (0.0, 4.0),
-        "poisson_scale": (0.02, 0.2),
-        "jpeg_quality": (80.0, 100.0),
-    }
-    blur = replace(mild.first.blur, sigma=(0.2, 2.0), sinc_probability=0.0)
-    first = replace(mild.first, blur=blur, resize_range=(0.7, 1.2), **gentle)
-    second = replace(mild.second, **gentle)
-    return replace(
-        mild, first=first, second=second, second_probability=0.0, final_sinc_probability=0.3
-    )
 
 
 def lighter(crop: Tensor, seed: int) -> Tensor:

@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 
 from bimacosr.errors import OptionError
 
-__all__ = ["BlurSettings", "DegradationSettings", "StageSettings", "mild_x4", "realesrgan_x4"]
+__all__ = [
+    "BlurSettings",
+    "DegradationSettings",
+    "StageSettings",
+    "camera_x4",
+    "mild_x4",
+    "realesrgan_x4",
+]
 
 Range = tuple[float, float]
 
@@ -144,3 +151,19 @@ def mild_x4() -> DegradationSettings:
     first = replace(strong.first, resize_range=(0.5, 1.2), **gentle)  # type: ignore[arg-type]
     second = replace(strong.second, resize_range=(0.6, 1.2), **gentle)  # type: ignore[arg-type]
     return replace(strong, first=first, second=second, second_probability=0.3)
+
+
+def camera_x4() -> DegradationSettings:
+    """One order of little blur and noise: a photograph by a good lens, only taken from afar."""
+    mild = mild_x4()
+    gentle = {
+        "noise_sigma": (0.0, 4.0),
+        "poisson_scale": (0.02, 0.2),
+        "jpeg_quality": (80.0, 100.0),
+    }
+    blur = replace(mild.first.blur, sigma=(0.2, 2.0), sinc_probability=0.0)
+    first = replace(mild.first, blur=blur, resize_range=(0.7, 1.2), **gentle)  # type: ignore[arg-type]
+    second = replace(mild.second, **gentle)  # type: ignore[arg-type]
+    return replace(
+        mild, first=first, second=second, second_probability=0.0, final_sinc_probability=0.3
+    )

@@ -15,6 +15,7 @@ from bimacosr.config.degradation import (
     BlurSettings,
     DegradationSettings,
     StageSettings,
+    camera_x4,
     mild_x4,
     realesrgan_x4,
 )
@@ -165,7 +166,7 @@ class TestPoissonNoise:
         assert done.max() <= 1
 
 
-@pytest.mark.parametrize("make", [realesrgan_x4, mild_x4])
+@pytest.mark.parametrize("make", [realesrgan_x4, mild_x4, camera_x4])
 class TestChain:
     def test_the_result_is_a_picture_of_8_bits(
         self, make: Callable[[], DegradationSettings]
@@ -306,6 +307,7 @@ class TestSettings:
             return float(torch.stack(found).mean())
 
         assert error(mild_x4()) < 0.5 * error(realesrgan_x4())
+        assert error(camera_x4()) < 0.7 * error(mild_x4())
 
     def test_numbers_of_the_official_configuration(self) -> None:
         first, second = realesrgan_x4().first, realesrgan_x4().second

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from bimacosr.config.data import LowQualitySettings, low_quality
-from bimacosr.config.degradation import mild_x4, realesrgan_x4
+from bimacosr.config.degradation import camera_x4, mild_x4, realesrgan_x4
 from bimacosr.data.degradation import degrade
 from bimacosr.data.draws import Draws
 from bimacosr.data.halves import make_halves
@@ -25,7 +25,10 @@ def photo(width: int = 80, height: int = 64) -> Tensor:
     return torch.from_numpy(photo_pixels(1, width, height)).permute(2, 0, 1)[None].float() / 255
 
 
-@pytest.mark.parametrize(("kind", "chain"), [("realesrgan", realesrgan_x4()), ("mild", mild_x4())])
+@pytest.mark.parametrize(
+    ("kind", "chain"),
+    [("realesrgan", realesrgan_x4()), ("mild", mild_x4()), ("camera", camera_x4())],
+)
 def test_one_chain_is_the_degradation_itself(kind: str, chain: object) -> None:
     lq, hq = make_halves(photo(), low_quality(kind), Draws(3))
     assert torch.equal(hq, photo())
@@ -80,7 +83,7 @@ def test_a_side_between_pixels(kind: str) -> None:
 
 class TestSettings:
     def test_an_unknown_kind(self) -> None:
-        with pytest.raises(OptionError, match="'heavy'; choose from realesrgan, mild, mixed, bic"):
+        with pytest.raises(OptionError, match="'heavy'; choose from realesrgan, mild, camera, mi"):
             low_quality("heavy")
 
     def test_a_scale_that_is_none(self) -> None:
