@@ -92,6 +92,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--remember", type=int, default=0, help="old batches that the discriminator sees again"
     )
+    parser.add_argument(
+        "--photo-share",
+        type=float,
+        default=0.0,
+        help="of photographs in what the discriminator takes as real, beside the teacher's",
+    )
     parser.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
     parser.add_argument("--blur", type=float, default=0.7, help="before LPIPS-squeeze, pixels")
     parser.add_argument("--rates", type=float, nargs=4, default=(1e-3, 1e-3, 6e-4, 3e-4))
@@ -294,9 +300,11 @@ class Trainer:
         if phase.flat:
             loss = loss + phase.flat * flat_area_loss(sr, taught)
         if phase.adversarial:
-            self.teach_discriminator(self.remembered(sr.detach(), rng), taught)
+            photos = round(len(hr) * self.args.photo_share)
+            genuine = torch.cat([hr[:photos], taught[photos:]])
+            self.teach_discriminator(self.remembered(sr.detach(), rng), genuine)
             with torch.no_grad():
-                real = self.believe(taught)
+                real = self.believe(genuine)
             loss = loss + phase.adversarial * generator_loss(real, self.believe(sr))
         return loss
 

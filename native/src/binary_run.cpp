@@ -11,8 +11,10 @@ namespace {
 constexpr int kChunk = 128;  // pixels that a thread prepares at a time, at most
 
 // Into how many parts to cut each of some equal jobs, at most `most`, so that all threads have work
-// and end about together: of 5 jobs, one of two threads would have 2 and wait for the other.
+// and end about together: of 5 jobs, one of two threads would have 2 and wait for the other. Where
+// there is enough, every thread has a part of its own, which it finds in its cache again.
 int parts_of_each(int jobs, int most, int threads) {
+  if (most >= 4 * threads) return threads;
   int parts = 1;
   const auto idle = [&] {  // share of the threads' time
     const int all = jobs * parts, rounds = (all + threads - 1) / threads;
@@ -76,10 +78,11 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
   const int from = begin ? begin - 16 : -frame.margin + 16;
   const int to = end == frame.in_pixels ? end + frame.margin - 16 : end - 16;
   const int groups = (to - from) / 16, share = 64, parts = (groups + share - 1) / share;
-  space.pool.run(parts * static_cast<int>(frame.shifts.size()), [&](int part, int) {
-    const int first = from + part % parts * share * 16;
-    kernels_.shift_signs(frame.signs(space.signs_[0]), frame.signs(space.shifted_[part / parts]),
-                         frame.sign_stride, frame.units, frame.shifts[part / parts], first,
+  const int shifts = static_cast<int>(frame.shifts.size());
+  space.pool.run(parts * shifts, [&](int job, int) {
+    const int first = from + job / shifts * share * 16, shift = job % shifts;
+    kernels_.shift_signs(frame.signs(space.signs_[0]), frame.signs(space.shifted_[shift]),
+                         frame.sign_stride, frame.units, frame.shifts[shift], first,
                          std::min(to, first + share * 16));
   });
 }
@@ -162,7 +165,7 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
   const int share = round_up((end - begin + cuts - 1) / cuts, kernels_.gemm_pixels);
   const int parts = (end - begin + share - 1) / share;
   space.pool.run(blocks * parts, [&](int job, int thread) {
-    const int block = job / parts, first = begin + job % parts * share;
+    const int block = job % blocks, first = begin + job / blocks * share;
     const int last = std::min(end, first + share);
     BinaryGemmTask gemm{};
     gemm.taps = taps.data();

@@ -1,6 +1,7 @@
 #include "bimacosr/threads.h"
 
 #include <chrono>
+#include <cstdint>
 #include <system_error>
 
 #ifdef _WIN32
@@ -48,7 +49,8 @@ void wait_while(const std::atomic<T>& value, T old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : threads_(threads < 1 ? 1 : threads) {}
+ThreadPool::ThreadPool(int threads)
+    : threads_(threads < 1 ? 1 : threads), shares_(std::make_unique<Share[]>(threads_)) {}
 
 ThreadPool::~ThreadPool() { stop(); }
 
@@ -83,8 +85,15 @@ void ThreadPool::stop() {
 }
 
 void ThreadPool::take_tasks(int thread) {
-  for (int task = next_.fetch_add(1); task < tasks_; task = next_.fetch_add(1))
-    (*work_)(task, thread);
+  for (int i = 0; i < threads_; i++) {
+    Share& share = shares_[(thread + i) % threads_];
+    // looked at first, since a counter that everybody raises travels from core to core
+    while (share.next.load(std::memory_order_relaxed) < share.end) {
+      const int task = share.next.fetch_add(1, std::memory_order_relaxed);
+      if (task >= share.end) break;
+      (*work_)(task, thread);
+    }
+  }
 }
 
 bool ThreadPool::enter() {
@@ -112,8 +121,11 @@ void ThreadPool::run(int tasks, const std::function<void(int, int)>& work) {
   }
   start();
   work_ = &work;
-  tasks_ = tasks;
-  next_ = 0;
+  for (int i = 0; i < threads_; i++) {
+    shares_[i].next.store(static_cast<int>(static_cast<int64_t>(tasks) * i / threads_),
+                          std::memory_order_relaxed);
+    shares_[i].end = static_cast<int>(static_cast<int64_t>(tasks) * (i + 1) / threads_);
+  }
   gate_.store(kOpen, std::memory_order_release);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();

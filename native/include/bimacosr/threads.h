@@ -23,7 +23,9 @@ class ThreadPool {
   int threads() const { return threads_; }
 
   // Calls work(task, thread) for each task from 0 to tasks - 1, in any order, and returns when all
-  // are done. `work` must not throw.
+  // are done. `work` must not throw. Each thread begins with its own stretch of the tasks, the same
+  // for the same number of tasks, so that what it wrote in one call lies in its cache in the next;
+  // then it takes from the others.
   void run(int tasks, const std::function<void(int task, int thread)>& work);
 
  private:
@@ -39,10 +41,13 @@ class ThreadPool {
   int owner_ = 0;  // process that started them
   std::atomic<unsigned> round_{0};
   std::atomic<bool> ending_{false};
-  int tasks_ = 0;
   const std::function<void(int, int)>* work_ = nullptr;
   // What threads write while they work lies in cache lines of its own.
-  alignas(64) std::atomic<int> next_{0};
+  struct alignas(64) Share {
+    std::atomic<int> next{0};
+    int end = 0;
+  };
+  const std::unique_ptr<Share[]> shares_;
   alignas(64) std::atomic<int> gate_{0};  // workers at work, and whether more may come
 };
 
