@@ -72,7 +72,8 @@ void BinaryLayer::run(const BinaryCall& call, const Target& out, Workspace& spac
   frame.zero_seen = &zero_seen;
   reserve(call, frame, space);
   // signs are made and used while they and the floats they come from are near
-  const int strip = std::max(kLeastStrip, round_up(kStripFloats / inputs_, kLeastStrip));
+  const int floats = kStripFloats * space.pool.threads();  // each thread has a cache
+  const int strip = std::max(kLeastStrip, round_up(floats / inputs_, kLeastStrip));
   int prepared = 0;
   for (int begin = 0; begin < frame.out_pixels; begin += strip) {
     const int end = std::min(frame.out_pixels, begin + strip);
