@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+JUDGE = ("discriminator", "discriminator_optimiser")  # of a late state.pt, for `--start`
+
 
 def main() -> None:
     """Read both, write the blend."""
@@ -35,7 +37,8 @@ def main() -> None:
         for name, w in early["average"].items()
     }
     step = late["step"] if args.step is None else args.step
-    torch.save({"step": step, "settings": early["settings"], "average": blend}, args.out)
+    told = {"step": step, "settings": early["settings"], "average": blend}
+    torch.save(told | {name: late[name] for name in JUDGE if name in late}, args.out)
 
 
 if __name__ == "__main__":

@@ -334,7 +334,7 @@ class Trainer:
         """
         if not self.args.remember:
             return sr
-        if self.step % REMEMBER_EVERY == 0:
+        if not self.memory or self.step % REMEMBER_EVERY == 0:
             self.memory.append((sr.clamp(0, 1) * 255).round().byte())
             del self.memory[: -self.args.remember]
         old = self.memory[int(rng.integers(len(self.memory)))]
