@@ -178,7 +178,7 @@ void GroupNorm::fold(std::span<const Feature* const> inputs, Affine& affine) con
   affine.gain.resize(all);
   affine.shift.resize(all);
   // of each channel: sum; squares of distances from the means of tiles; n mean^2 of tiles
-  std::vector<double> sums(3 * all, 0.0);
+  std::vector<double> sums(all, 0.0), within(all, 0.0), between(all, 0.0);
   int first = 0;
   for (const Feature* input : inputs) {
     const int count = input->map.channels();
@@ -189,9 +189,9 @@ void GroupNorm::fold(std::span<const Feature* const> inputs, Affine& affine) con
         const double factor = pixels ? 1.0 / pixels : 0.0;
         for (int c = first; c < first + count; c++, moments += 2) {
           const double sum = moments[0];
-          sums[3 * c] += sum;
-          sums[3 * c + 1] += moments[1];
-          sums[3 * c + 2] += sum * sum * factor;
+          sums[c] += sum;
+          within[c] += moments[1];
+          between[c] += sum * sum * factor;
         }
       }
     first += count;
@@ -202,8 +202,8 @@ void GroupNorm::fold(std::span<const Feature* const> inputs, Affine& affine) con
   for (int c = 0; c < all; c += each) {
     double sum = 0, squares = 0;
     for (int i = c; i < c + each; i++) {
-      sum += sums[3 * i];
-      squares += sums[3 * i + 1] + sums[3 * i + 2];
+      sum += sums[i];
+      squares += within[i] + between[i];
     }
     const double mean = sum / values;
     const double variance = std::max(0.0, squares / values - mean * mean);
