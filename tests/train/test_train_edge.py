@@ -122,6 +122,7 @@ def test_a_run_can_be_packed_and_loaded(
     packed = tmp_path / "small.safetensors"
     facts = json.dumps({"note": "tiny"})
     command = ["pack_edge", str(tmp_path / "state.pt"), str(packed), "--facts", facts]
+    command += ["--colour-by", str(photos)]
     monkeypatch.setattr(sys, "argv", command)
     pack_edge.main()
     resolver = bimacosr.load(packed)
