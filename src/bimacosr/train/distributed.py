@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,4 +78,7 @@ def open_world(device: str) -> Iterator[World]:
     try:
         yield World(dist.get_rank(), size, place)
     finally:
+        # What still holds the group (DDP, in cycles of references) goes first: threads of a group
+        # that outlives this would be cut off when Python ends, and abort the process.
+        gc.collect()
         dist.destroy_process_group()

@@ -23,7 +23,7 @@ from bimacosr.train.logs import JsonLog, has_tensorboard, sample_folder, tensorb
 from bimacosr.train.loop import Trainer
 from bimacosr.train.progress import progress_bar
 from bimacosr.train.recipe import plain_recipe, recipe_text
-from bimacosr.train.stopping import stopping
+from bimacosr.train.stopping import Stop, stopping
 from bimacosr.train.watch import Watcher
 
 __all__ = ["Outcome", "run_training"]
@@ -85,7 +85,21 @@ def run_training(
         raise OptionError(
             f"the folder {run} holds a run already: go on with it by --resume auto, or give another"
         )
-    with open_world(device) as world, stopping(max_minutes) as stop, ExitStack() as stack:
+    with open_world(device) as world, stopping(max_minutes) as stop:
+        # in a function of its own, so that nothing of it is left when the processes part
+        return _train(recipe, run, resume, loaders, notice, world, stop)
+
+
+def _train(
+    recipe: TrainRecipe,
+    run: Path,
+    resume: str | None,
+    loaders: int,
+    notice: Notice,
+    world: World,
+    stop: Stop,
+) -> Outcome:
+    with ExitStack() as stack:
         if recipe.batch % world.size:
             raise OptionError(
                 f"a batch of {recipe.batch} cannot be shared by {world.size} processes; it must be"
