@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bimacosr.config.train import LossWeights, PhaseSettings
 from bimacosr.data.loading import Batch
-from bimacosr.train.discriminator import PatchDiscriminator
+from bimacosr.train.discriminator import PatchDiscriminator, ResultMemory
 from bimacosr.train.draws import StepDraws
 from bimacosr.train.picture_loss import PictureLoss
 from bimacosr.train.picture_teacher import PictureTeacher
@@ -53,6 +53,36 @@ def test_network_and_discriminator_each_have_their_own_gradient() -> None:
     assert all(p.grad is not None and p.requires_grad for p in parameters)
 
 
+def test_the_discriminator_sees_old_results_again() -> None:
+    memory = ResultMemory(2)
+    shades = [torch.full((4, 3, 8, 8), shade / 255) for shade in range(60)]
+    seen = set()
+    for step, sr in enumerate(shades):
+        mixed = memory.mixed(sr, StepDraws(0, step, [0, 1, 2, 3]))
+        assert torch.equal(mixed[:2], sr[:2])
+        seen.add((step, round(float(mixed[2, 0, 0, 0]) * 255)))
+    assert {old for step, old in seen if step >= 55} == {40, 50}  # the newest two of every tenth
+    other = ResultMemory(2)
+    other.load_state_dict(memory.state_dict())
+    draws = StepDraws(0, 61, [0, 1])
+    assert torch.equal(other.mixed(shades[0], draws), memory.mixed(shades[0], draws))
+
+
+def test_photographs_may_be_real_beside_the_teachers_pictures() -> None:
+    class Seen(PatchDiscriminator):
+        def forward(self, pictures: Tensor) -> Tensor:
+            shown.append(pictures)
+            return super().forward(pictures)
+
+    shown: list[Tensor] = []
+    loss = PictureLoss(None, Seen(), teacher=PictureTeacher(Doubling()), scale=4)
+    weights = LossWeights(latent=0, adversarial=1)
+    phase = PhaseSettings(weights=weights, teacher_share=1, photo_share=0.5)
+    loss.terms(batch().hq, batch(), phase, DRAWS)
+    assert torch.equal(shown[0][0], batch().hq[0])
+    assert not torch.equal(shown[0][1], batch().hq[1])
+
+
 def test_terms_without_a_weight_are_not_computed() -> None:
     loss = PictureLoss(scale=4)
     phase = PhaseSettings(weights=LossWeights(latent=0, l1=1))
@@ -63,10 +93,12 @@ def test_the_teachers_picture_is_part_of_the_target() -> None:
     teacher = Doubling()
     loss = PictureLoss(teacher=PictureTeacher(teacher), scale=4)
     weights = LossWeights(latent=0, l1=1)
+    taught, truth = teacher(batch().lq), batch().hq
+    taught = taught + (truth - taught).mean((2, 3), keepdim=True)  # in the colours of the truth
     whole = PhaseSettings(weights=weights, teacher_share=1)
-    assert float(loss.terms(teacher(batch().lq), batch(), whole, DRAWS)["l1"]) == 0
+    assert float(loss.terms(taught, batch(), whole, DRAWS)["l1"]) == 0
     half = PhaseSettings(weights=weights, teacher_share=0.5)
-    target = (teacher(batch().lq) + batch().hq) / 2
+    target = (taught + truth) / 2
     assert float(loss.terms(target, batch(), half, DRAWS)["l1"]) < 1e-6
 
 

@@ -130,6 +130,22 @@ def test_a_run_can_be_packed_and_loaded(
     assert resolver(Image.new("RGB", (8, 8), "red")).size == (32, 32)
 
 
+def test_the_mean_colour_of_photographs_is_set_right(
+    script: ModuleType, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import pack_edge
+
+    student = pack_edge.binarize(pack_edge.EdgeNet(8, 1, 4), pack_edge.BINARIZE)
+    low = torch.full((1, 3, 8, 8), 0.5)
+    with torch.no_grad():
+        student.last.weight.zero_()
+        student.last.bias.fill_(0.1)
+        assert float(pack_edge.restore(student, low).mean()) == pytest.approx(0.45)
+        pack_edge.correct_colour(student, photos)
+        assert float(pack_edge.restore(student, low).mean()) == pytest.approx(0.5, abs=0.002)
+
+
 def test_a_deepened_network_is_carried_on_towards_a_teacher(
     script: ModuleType, photos: Path, tmp_path: Path
 ) -> None:

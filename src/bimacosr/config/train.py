@@ -136,6 +136,10 @@ class PhaseSettings:
     """Share of the picture teacher's picture in what the picture terms compare with, 0 to 1; the
     rest is the true picture."""
 
+    photo_share: float = 0.0
+    """Share of photographs in what the discriminator takes as real where a picture teacher has a
+    share, 0 to 1; the rest is what the picture terms compare with."""
+
     trains: Literal["all", "binary", "branches"] = "all"
     """Of a BiMaCoSR student: everything, everything but its low-rank and sparse branches, or these
     alone. Phases that alternate train the branches one after another, so that they do not learn the
@@ -147,7 +151,7 @@ class PhaseSettings:
         check_least(name, 0, warmup=self.warmup)
         if not self.learning_rate > 0:
             raise OptionError(f"{name}.learning_rate is {self.learning_rate}; it must be above 0")
-        for field_name in ("final_rate", "teacher_share"):
+        for field_name in ("final_rate", "teacher_share", "photo_share"):
             if not 0 <= getattr(self, field_name) <= 1:
                 value = getattr(self, field_name)
                 raise OptionError(f"{name}.{field_name} is {value}; it must be from 0 to 1")
@@ -174,9 +178,15 @@ class OptimiserSettings:
     discriminator_rate: float = 2e-4
     """Learning rate of the discriminator, where there is one."""
 
+    discriminator_memory: int = 0
+    """How many old batches of results the discriminator sees again, kept every tenth step; half of
+    what it takes as false is then old, so that no grain comes back that it has forgotten. Each
+    process keeps its own; a checkpoint holds that of process 0. 0: none."""
+
     def __post_init__(self) -> None:
         name = type(self).__name__
         check_least(name, 0, weight_decay=self.weight_decay, clip=self.clip, ema=self.ema)
+        check_least(name, 0, discriminator_memory=self.discriminator_memory)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise OptionError(f"{name}.betas is {self.betas}; it must be two numbers in [0, 1)")
         if self.ema >= 1:

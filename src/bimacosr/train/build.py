@@ -16,7 +16,7 @@ from bimacosr.diffusion.process import make_process
 from bimacosr.errors import OptionError
 from bimacosr.metrics.lpips import load_lpips
 from bimacosr.networks.pixel_codec import PixelCodec
-from bimacosr.train.discriminator import PatchDiscriminator
+from bimacosr.train.discriminator import PatchDiscriminator, ResultMemory
 from bimacosr.train.latents import Codec, LatentSpace
 from bimacosr.train.picture_loss import PictureLoss
 from bimacosr.train.picture_teacher import PictureTeacher
@@ -105,7 +105,7 @@ def open_space(recipe: TrainRecipe, device: torch.device) -> LatentSpace:
 
 def open_picture_loss(recipe: TrainRecipe, run: Path, device: torch.device) -> PictureLoss:
     """The terms that look at pictures, with what the phases ask for."""
-    perceptual, discriminator, teacher = None, None, None
+    perceptual, discriminator, memory, teacher = None, None, None, None
     if any(phase.weights.perceptual for phase in recipe.phases):
         if not recipe.loss_weights:
             raise OptionError(
@@ -115,6 +115,8 @@ def open_picture_loss(recipe: TrainRecipe, run: Path, device: torch.device) -> P
         perceptual = load_lpips("squeeze", recipe.loss_weights, device)
     if any(phase.weights.adversarial for phase in recipe.phases):
         discriminator = PatchDiscriminator().to(device)
+        if recipe.optimiser.discriminator_memory:
+            memory = ResultMemory(recipe.optimiser.discriminator_memory)
     if any(phase.teacher_share for phase in recipe.phases):
         if not recipe.picture_teacher:
             raise OptionError(
@@ -124,7 +126,7 @@ def open_picture_loss(recipe: TrainRecipe, run: Path, device: torch.device) -> P
         network = load_ncnn(RRDBNet(), Path(recipe.picture_teacher)).to(device)
         network = network.eval().requires_grad_(False)
         teacher = PictureTeacher(network, open_pool(recipe, run, network))
-    return PictureLoss(perceptual, discriminator, teacher, scale=recipe.model.scale)
+    return PictureLoss(perceptual, discriminator, memory, teacher, scale=recipe.model.scale)
 
 
 def open_pool(recipe: TrainRecipe, run: Path, teacher: nn.Module | None) -> TeacherPool | None:

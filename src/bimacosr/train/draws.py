@@ -12,7 +12,7 @@ from torch import Tensor
 
 __all__ = ["StepDraws"]
 
-NOISE, PLACE, PICTURE = 0, 1, 2  # what a stream is for
+NOISE, PLACE, PICTURE, MEMORY = 0, 1, 2, 3  # what a stream is for
 
 
 class StepDraws:
@@ -53,6 +53,10 @@ class StepDraws:
         """Two whole numbers from 0 to `below` - 1, the same for all samples of the step."""
         drawn = np.random.default_rng((self.seed, self.step, PICTURE)).integers(below, size=2)
         return int(drawn[0]), int(drawn[1])
+
+    def pick(self, below: int) -> int:
+        """A whole number from 0 to `below` - 1, the same for all samples of the step."""
+        return int(np.random.default_rng((self.seed, self.step, MEMORY)).integers(below))
 
     def part(self, samples: slice) -> StepDraws:
         """The numbers of some of the samples."""

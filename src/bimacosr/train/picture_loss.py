@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from bimacosr.config.train import PhaseSettings
 from bimacosr.data.loading import Batch
-from bimacosr.train.discriminator import PatchDiscriminator, discriminator_loss, generator_loss
+from bimacosr.train.discriminator import (
+    PatchDiscriminator,
+    ResultMemory,
+    discriminator_loss,
+    generator_loss,
+)
 from bimacosr.train.draws import StepDraws
 from bimacosr.train.losses import flat_area_loss, phase_loss, shifted_blurred
 from bimacosr.train.picture_teacher import PictureTeacher
@@ -29,6 +35,7 @@ class PictureLoss:
     Args:
         perceptual: Distance of two pictures, (B,), frozen; None where no phase asks for it.
         discriminator: Tells photographs from results; None where no phase asks for it.
+        memory: Old results that the discriminator sees again; None shows it the newest alone.
         teacher: Gives part of the target; None where no phase asks for it.
         scale: Enlargement.
     """
@@ -37,13 +44,15 @@ class PictureLoss:
         self,
         perceptual: nn.Module | None = None,
         discriminator: PatchDiscriminator | None = None,
+        memory: ResultMemory | None = None,
         teacher: PictureTeacher | None = None,
         *,
         scale: int,
     ) -> None:
-        self.perceptual, self.discriminator = perceptual, discriminator
+        self.perceptual, self.discriminator, self.memory = perceptual, discriminator, memory
         self.teacher, self.scale = teacher, scale
-        self.trained = nn.ModuleDict({"discriminator": discriminator} if discriminator else {})
+        helpers = {"discriminator": discriminator, "memory": memory}
+        self.trained = nn.ModuleDict({name: m for name, m in helpers.items() if m is not None})
 
     def terms(
         self, sr: Tensor, batch: Batch, phase: PhaseSettings, draws: StepDraws
@@ -71,12 +80,17 @@ class PictureLoss:
             terms["flat"] = flat_area_loss(sr, hr)
         if weights.adversarial:
             assert self.discriminator is not None
+            photos = round(phase.photo_share * len(hr))
+            real = torch.cat([batch.hq[:photos], hr[photos:]])
             with frozen(self.discriminator):
                 terms["adversarial"] = generator_loss(
-                    self.discriminator(hr), self.discriminator(sr)
+                    self.discriminator(real), self.discriminator(sr)
                 )
+            false = sr.detach()
+            if self.memory:
+                false = self.memory.mixed(false, draws)
             terms["discriminator"] = discriminator_loss(
-                self.discriminator(hr), self.discriminator(sr.detach())
+                self.discriminator(real), self.discriminator(false)
             )
         return terms
 

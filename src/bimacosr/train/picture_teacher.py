@@ -28,10 +28,15 @@ class PictureTeacher:
 
     @torch.no_grad()
     def target(self, batch: Batch, draws: StepDraws, share: float) -> Tensor:
-        """What the picture terms compare with: `share` of the teacher's picture, the rest truth."""
+        """What the picture terms compare with: `share` of the teacher's picture, the rest truth.
+
+        The teacher's picture has the mean colour of the truth, since teachers shift it.
+        """
         taught = self.pool.find(draws.samples) if self.pool else None
         if taught is None:
             taught = self.network(batch.lq).clamp(0, 1)
             if self.pool:
                 self.pool.keep(draws.samples, taught)
-        return torch.lerp(batch.hq, taught.to(batch.hq), share)
+        taught = taught.to(batch.hq)
+        taught = taught + (batch.hq - taught).mean((2, 3), keepdim=True)
+        return torch.lerp(batch.hq, taught, share)
