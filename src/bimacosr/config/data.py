@@ -63,7 +63,7 @@ def low_quality(kind: str, scale: int = 4) -> LowQualitySettings:
         kind: "realesrgan" (the heavy chain of the paper family), "mild" (less noise and
             compression), "camera" (one order of little blur and noise), "mixed" (60 % mild, 40 %
             heavy), "light" (55 % camera, 35 % mild, 10 % heavy) or "bicubic". The shipped model
-            learned from the two mixtures, mostly from the second.
+            learned from the two mixtures.
         scale: How much smaller the low-quality half is.
 
     Raises:

@@ -14,7 +14,10 @@ from bimacosr.errors import ModelError, OptionError
 from bimacosr.pack.arrays import ArrayReader
 from bimacosr.pack.format import PackedModel
 
-__all__ = ["build_edge"]
+__all__ = ["METHODS", "build_edge"]
+
+METHODS = ("bimacosr", "xnor")
+"""The binarizations whose layers the engine runs in an edge network."""
 
 
 def build_edge(model: PackedModel, isa: str) -> Any:
@@ -38,6 +41,11 @@ def _build(model: PackedModel, isa: str) -> Any:
         raise ModelError(
             f"the model {model.name!r} predicts {diffusion.predict_type}, which the native engine "
             "does not do; use --backend torch"
+        )
+    if model.binarize["method"] not in METHODS:
+        raise ModelError(
+            f"the model {model.name!r} has layers of {model.binarize['method']}, which the native "
+            "engine does not run; use --backend torch"
         )
     schedule = make_schedule(diffusion)
     noise_scale = float(schedule.kappa * schedule.sqrt_etas[-1])
@@ -71,32 +79,31 @@ def _build(model: PackedModel, isa: str) -> Any:
 def _binary_layer(
     native: Any, isa: str, arrays: ArrayReader, name: str, channels: int, binarize: dict[str, Any]
 ) -> Any:
-    """A 1-bit 3x3 layer of BiMaCoSR with as many outputs as inputs."""
-    c = channels
-    rprelu = [
-        arrays.half(f"{name}.relu.pr_bias0.bias", (1, c)).ravel(),
-        arrays.half(f"{name}.relu.pr_prelu.weight", (c,)),
-        arrays.half(f"{name}.relu.pr_bias1.bias", (1, c)).ravel(),
-    ]
-    branches: dict[str, Any] = {}
-    if binarize["sparse"]:
+    """A 1-bit 3x3 layer with as many outputs as inputs; XNOR-Net's is BiMaCoSR's bare one."""
+    c, bare = channels, binarize["method"] == "xnor"
+    parts: dict[str, Any] = {}
+    if not bare:
+        rprelu = [
+            arrays.half(f"{name}.relu.pr_bias0.bias", (1, c)).ravel(),
+            arrays.half(f"{name}.relu.pr_prelu.weight", (c,)),
+            arrays.half(f"{name}.relu.pr_bias1.bias", (1, c)).ravel(),
+        ]
+        parts["rprelu"] = np.stack(rprelu)
+    if binarize["sparse"] and not bare:
         indices = arrays.indices(f"{name}.skip_connection.indices", (c, c))
-        branches["sparse_indices"] = indices
-        branches["sparse_values"] = arrays.half(
-            f"{name}.skip_connection.values", (indices.shape[1],)
-        )
-    if binarize["low_rank"]:
+        parts["sparse_indices"] = indices
+        parts["sparse_values"] = arrays.half(f"{name}.skip_connection.values", (indices.shape[1],))
+    if binarize["low_rank"] and not bare:
         rank = min(int(binarize["rank"]), c)
-        branches["low_rank_in"] = arrays.half(f"{name}.lora.A.weight", (rank, c, 1, 1))[..., 0, 0]
-        branches["low_rank_out"] = arrays.half(f"{name}.lora.B.weight", (c, rank, 1, 1))[..., 0, 0]
-        branches = {key: np.ascontiguousarray(value) for key, value in branches.items()}
+        parts["low_rank_in"] = arrays.half(f"{name}.lora.A.weight", (rank, c, 1, 1))[..., 0, 0]
+        parts["low_rank_out"] = arrays.half(f"{name}.lora.B.weight", (c, rank, 1, 1))[..., 0, 0]
+        parts = {key: np.ascontiguousarray(value) for key, value in parts.items()}
     return native.binary_layer(
         isa,
         arrays.take(f"{name}.signs", (c, 9, -(-c // 64)), "uint64"),
         c,
         arrays.half(f"{name}.scale", (c,)),
         arrays.half(f"{name}.bias", (c,)),
-        np.stack(rprelu),
         zero_is_positive=binarize["sign_of_zero"] == 1,
-        **branches,
+        **parts,
     )

@@ -12,6 +12,7 @@ from bimacosr.config.networks import AutoencoderSettings, UNetSettings
 from bimacosr.config.upscale import SamplingSettings
 from bimacosr.diffusion.schedule import make_schedule
 from bimacosr.engine.backend import NativeBackend
+from bimacosr.engine.edge import METHODS
 from bimacosr.engine.first_stage import find_first_stage, open_first_stage
 from bimacosr.engine.latent import NativeLatentBackend
 from bimacosr.engine.native import choose_instruction_set
@@ -73,8 +74,11 @@ def what_hinders(binarize: BinarizeSettings | None, sampling: SamplingSettings) 
 
 def what_hinders_packed(model: PackedModel, sampling: SamplingSettings) -> str | None:
     """The same of a packed model; what is damaged hinders nothing here, `open_packed` names it."""
+    if model.family == "edge":
+        method = model.binarize.get("method", METHODS[0])
+        return None if method in METHODS else f"runs {' and '.join(METHODS)}, not {method}"
     if model.family != "swin":
-        return None if model.family == "edge" else f"knows no models of family {model.family!r}"
+        return f"knows no models of family {model.family!r}"
     try:
         binarize = restore_binarization(model.binarize)
     except (TypeError, KeyError, ValueError):

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import bimacosr
+from bimacosr.binarize.convert import binarize
+from bimacosr.config.binarize import BinarizeSettings, KeepFloatRule
 from bimacosr.engine import NativeBackend, instruction_sets
 from bimacosr.engine.native import choose_instruction_set
 from bimacosr.errors import BackendError, ModelError, OptionError
 from bimacosr.models.catalogue import find_model
-from bimacosr.pack.format import PackedModel, read_packed
+from bimacosr.networks.edge import EdgeNet
+from bimacosr.pack.format import PackedModel, read_packed, write_packed
+from bimacosr.pack.modules import pack_network
 from bimacosr.reference import TorchBackend
 
 ROOT = Path(__file__).parents[3]
@@ -44,10 +49,10 @@ def test_pictures_are_those_of_pytorch(
 ) -> None:
     lq = photo[70 : 70 + size[0], 90 : 90 + size[1]]
     native = NativeBackend(packed, isa).restore(lq, row=0, column=0, seed=0)
-    torch = TorchBackend(packed).restore(lq, row=0, column=0, seed=0)
+    reference = TorchBackend(packed).restore(lq, row=0, column=0, seed=0)
     assert native.shape == (4 * size[0], 4 * size[1], 3)
     # a sign on the edge may fall to the other side; most pictures have none
-    assert psnr(native, torch) > 55
+    assert psnr(native, reference) > 55
 
 
 @pytest.mark.parametrize("changes", [{"kappa": 0.5}, {"kappa": 0.5, "normalize_input": False}])
@@ -57,9 +62,9 @@ def test_noise_is_that_of_the_place(
     noisy = replace(packed, diffusion=packed.diffusion | changes)
     lq = photo[:24, :31]
     native = NativeBackend(noisy).restore(lq, row=5, column=9, seed=3)
-    torch = TorchBackend(noisy).restore(lq, row=5, column=9, seed=3)
+    reference = TorchBackend(noisy).restore(lq, row=5, column=9, seed=3)
     still = NativeBackend(packed).restore(lq, row=5, column=9, seed=3)
-    assert psnr(native, torch) > 55
+    assert psnr(native, reference) > 55
     assert psnr(native, still) < 40
 
 
@@ -75,6 +80,46 @@ def test_the_default_is_native_and_loads_no_torch(tmp_path: Path) -> None:
     assert result.stdout.split() == ["native", "False"]
     with Image.open(tmp_path / "large.png") as large:
         assert large.size == (1024, 1024)
+
+
+def student_of(method: str) -> PackedModel:
+    """A small edge student, its weights random."""
+    torch.manual_seed(0)
+    settings = BinarizeSettings(
+        method=method,
+        sign_of_zero=1,
+        keep_float_conv=(KeepFloatRule(keywords=("first", "last")),),
+    )
+    student = binarize(EdgeNet(32, 2, 4), settings)
+    for parameter in student.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return pack_network(
+        student,
+        name=method,
+        family="edge",
+        network={"channels": 32, "blocks": 2, "scale": 4},
+        binarize_settings=settings,
+        diffusion={"kappa": 0.0, "predict_type": "residual"},
+        license_name="none",
+    )
+
+
+class TestStudentsOfOtherMethods:
+    @pytest.mark.parametrize("isa", instruction_sets())
+    def test_that_of_xnor_runs_natively(self, isa: str, photo: np.ndarray) -> None:
+        packed, lq = student_of("xnor"), photo[70:103, 90:130]
+        native = NativeBackend(packed, isa).restore(lq, row=0, column=0, seed=0)
+        assert psnr(native, TorchBackend(packed).restore(lq, row=0, column=0, seed=0)) > 55
+
+    @pytest.mark.parametrize("method", ["reactnet", "bbcu", "reste", "bidm"])
+    def test_others_run_in_pytorch(self, method: str, tmp_path: Path) -> None:
+        packed = student_of(method)
+        write_packed(tmp_path / "model.safetensors", packed)
+        assert bimacosr.load(tmp_path / "model.safetensors").backend.name == "torch"
+        with pytest.raises(OptionError, match=f"runs bimacosr and xnor, not {method}.*torch"):
+            bimacosr.load(tmp_path / "model.safetensors", backend="native")
+        with pytest.raises(ModelError, match=f"layers of {method}.*torch"):
+            NativeBackend(packed)
 
 
 class TestWhatIsRefused:
