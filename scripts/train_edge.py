@@ -43,7 +43,13 @@ from bimacosr.data.draws import Draws
 from bimacosr.metrics.lpips import load_lpips
 from bimacosr.networks.edge import EdgeNet
 from bimacosr.train.deepen import deepen
-from bimacosr.train.discriminator import PatchDiscriminator, discriminator_loss, generator_loss
+from bimacosr.train.discriminator import (
+    PatchDiscriminator,
+    ResultMemory,
+    discriminator_loss,
+    generator_loss,
+)
+from bimacosr.train.draws import StepDraws
 from bimacosr.train.losses import flat_area_loss, phase_loss, shifted_blurred
 from bimacosr.train.targets import TargetCache
 
@@ -53,7 +59,6 @@ BINARIZE = BinarizeSettings(
     keep_float_conv=(KeepFloatRule(keywords=("first", "last")),),
 )
 MILD_SHARE = 0.6  # of the pairs; the rest is Real-ESRGAN's full degradation
-REMEMBER_EVERY = 10  # steps between the batches that the discriminator sees again
 SHIFTS = 8  # pixels by which the perceptual loss moves its pictures, at most
 
 
@@ -241,7 +246,7 @@ class Trainer:
         self.current: Phase | None = None
         self.network = make_network(args)
         self.average = make_network(args)
-        self.memory: list[Tensor] = []
+        self.memory = ResultMemory(args.remember) if args.remember else None
         self.discriminator = PatchDiscriminator()
         self.discriminator_optimiser = torch.optim.AdamW(
             self.discriminator.parameters(), 2e-4, betas=(0.5, 0.99), weight_decay=0
@@ -302,7 +307,10 @@ class Trainer:
         if phase.adversarial:
             photos = round(len(hr) * self.args.photo_share)
             genuine = torch.cat([hr[:photos], taught[photos:]])
-            self.teach_discriminator(self.remembered(sr.detach(), rng), genuine)
+            false = sr.detach()
+            if self.memory:
+                false = self.memory.mixed(false, StepDraws(self.args.seed, self.step, []))
+            self.teach_discriminator(false, genuine)
             with torch.no_grad():
                 real = self.believe(genuine)
             loss = loss + phase.adversarial * generator_loss(real, self.believe(sr))
@@ -326,20 +334,6 @@ class Trainer:
                 pictures.contiguous(memory_format=torch.channels_last)
             )
         return belief.float()
-
-    def remembered(self, sr: Tensor, rng: np.random.Generator) -> Tensor:
-        """`sr`, half of it exchanged for an older result, so that no grain comes back unseen.
-
-        Source: a buffer of past results, Shrivastava et al. 2017, arXiv 1612.07828, section 2.3.
-        """
-        if not self.args.remember:
-            return sr
-        if not self.memory or self.step % REMEMBER_EVERY == 0:
-            self.memory.append((sr.clamp(0, 1) * 255).round().byte())
-            del self.memory[: -self.args.remember]
-        old = self.memory[int(rng.integers(len(self.memory)))]
-        half = len(sr) // 2
-        return torch.cat([sr[:half], old[half:].float() / 255])
 
     def teach_discriminator(self, sr: Tensor, real: Tensor) -> None:
         """One step of the discriminator."""
@@ -394,7 +388,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
-            "memory": self.memory,
+            "memory": self.memory.kept if self.memory else [],
             "phase": self.phases.index(self.current),
         }
         partial = self.args.out / "state.pt.part"
@@ -414,7 +408,9 @@ class Trainer:
             self.average = binarize(self.average, BINARIZE)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.step, self.memory = state["step"], state["memory"]
+        self.step = state["step"]
+        if self.memory:
+            self.memory.kept = state["memory"]
         self.enter(self.phases[state["phase"]])
         self.optimiser.load_state_dict(state["optimiser"])
         if "discriminator" in state:

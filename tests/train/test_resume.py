@@ -71,6 +71,25 @@ def test_a_run_stopped_after_every_step_ends_at_the_same_weights(
     assert [line["terms"] for line in logs[0]] == [line["terms"] for line in logs[1]]
 
 
+def test_a_memory_given_later_leaves_the_discriminator_as_it_was(
+    recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    course = [PHASES[1] | {"steps": 2}]
+    fast = two_phases(recipe, phases=course, optimiser={"discriminator_rate": 0.05})
+    run_training(fast, tmp_path / "run")
+    before = final(tmp_path / "run")["helpers"]
+    run_training(
+        two_phases(recipe, phases=[*course, PHASES[1] | {"steps": 1}]),
+        tmp_path / "run",
+        resume="auto",
+    )
+    after = final(tmp_path / "run")["helpers"]
+    assert after["memory._extra_state"]
+    moved = [(after[name] - before[name]).abs().max() for name in before if "layers.0" in name]
+    assert moved
+    assert max(moved) < 1e-3  # a fresh one would be some .1 away
+
+
 def test_a_killed_run_ends_at_the_same_weights(recipe: MakeRecipe, tmp_path: Path) -> None:
     slow = two_phases(recipe, phases=[PHASES[0] | {"steps": 3000}])
     (tmp_path / "recipe.yaml").write_text(recipe_text(slow))

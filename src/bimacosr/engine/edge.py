@@ -79,25 +79,9 @@ def _build(model: PackedModel, isa: str) -> Any:
 def _binary_layer(
     native: Any, isa: str, arrays: ArrayReader, name: str, channels: int, binarize: dict[str, Any]
 ) -> Any:
-    """A 1-bit 3x3 layer with as many outputs as inputs; XNOR-Net's is BiMaCoSR's bare one."""
-    c, bare = channels, binarize["method"] == "xnor"
-    parts: dict[str, Any] = {}
-    if not bare:
-        rprelu = [
-            arrays.half(f"{name}.relu.pr_bias0.bias", (1, c)).ravel(),
-            arrays.half(f"{name}.relu.pr_prelu.weight", (c,)),
-            arrays.half(f"{name}.relu.pr_bias1.bias", (1, c)).ravel(),
-        ]
-        parts["rprelu"] = np.stack(rprelu)
-    if binarize["sparse"] and not bare:
-        indices = arrays.indices(f"{name}.skip_connection.indices", (c, c))
-        parts["sparse_indices"] = indices
-        parts["sparse_values"] = arrays.half(f"{name}.skip_connection.values", (indices.shape[1],))
-    if binarize["low_rank"] and not bare:
-        rank = min(int(binarize["rank"]), c)
-        parts["low_rank_in"] = arrays.half(f"{name}.lora.A.weight", (rank, c, 1, 1))[..., 0, 0]
-        parts["low_rank_out"] = arrays.half(f"{name}.lora.B.weight", (c, rank, 1, 1))[..., 0, 0]
-        parts = {key: np.ascontiguousarray(value) for key, value in parts.items()}
+    """A 1-bit 3x3 layer with as many outputs as inputs."""
+    c = channels
+    around = _around_bimacosr(arrays, name, c, binarize) if binarize["method"] != "xnor" else {}
     return native.binary_layer(
         isa,
         arrays.take(f"{name}.signs", (c, 9, -(-c // 64)), "uint64"),
@@ -105,5 +89,26 @@ def _binary_layer(
         arrays.half(f"{name}.scale", (c,)),
         arrays.half(f"{name}.bias", (c,)),
         zero_is_positive=binarize["sign_of_zero"] == 1,
-        **parts,
+        **around,
     )
+
+
+def _around_bimacosr(
+    arrays: ArrayReader, name: str, c: int, binarize: dict[str, Any]
+) -> dict[str, Any]:
+    """What BiMaCoSR has around a 1-bit layer, and XNOR-Net has not: RPReLU and the branches."""
+    rprelu = [
+        arrays.half(f"{name}.relu.pr_bias0.bias", (1, c)).ravel(),
+        arrays.half(f"{name}.relu.pr_prelu.weight", (c,)),
+        arrays.half(f"{name}.relu.pr_bias1.bias", (1, c)).ravel(),
+    ]
+    parts: dict[str, Any] = {"rprelu": np.stack(rprelu)}
+    if binarize["sparse"]:
+        indices = arrays.indices(f"{name}.skip_connection.indices", (c, c))
+        parts["sparse_indices"] = indices
+        parts["sparse_values"] = arrays.half(f"{name}.skip_connection.values", (indices.shape[1],))
+    if binarize["low_rank"]:
+        rank = min(int(binarize["rank"]), c)
+        parts["low_rank_in"] = arrays.half(f"{name}.lora.A.weight", (rank, c, 1, 1))[..., 0, 0]
+        parts["low_rank_out"] = arrays.half(f"{name}.lora.B.weight", (c, rank, 1, 1))[..., 0, 0]
+    return {key: np.ascontiguousarray(value) for key, value in parts.items()}

@@ -73,13 +73,13 @@ class Trainer:
     def restore(self, parts: dict[str, Any], path: Path) -> None:
         """Take up the state of a checkpoint, see `write_checkpoint`.
 
-        A discriminator that only one of the two knows, after a change of the course, begins anew.
+        What is trained beside the network and known to only one of the two, after a change of the
+        course, begins anew.
         """
         self.step, self.saved = parts["step"], path
         self.stage.network.load_state_dict(parts["network"])
         self.average.network.load_state_dict(parts["average"])
-        if parts["helpers"].keys() == self.stage.helpers.state_dict().keys():
-            self.stage.helpers.load_state_dict(parts["helpers"])
+        self.stage.helpers.load_state_dict(parts["helpers"], strict=False)
         torch.set_rng_state(parts["rng"])
         phase, local = phase_at(self.recipe.phases, self.step)
         if local:  # else the phase begins, with an optimiser of its own
