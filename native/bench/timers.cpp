@@ -112,7 +112,10 @@ GemmTimer::GemmTimer(const Kernels& kernels, int outputs, int inputs, int taps, 
     kernels.pack_weights(words.data(), kernels.gemm_channels, inputs, taps,
                          weights_.data() + b * block_bytes_);
   }
-  scratch_.reserve(kernels.scratch_bytes(inputs, taps));
+  block_scratch_ = round_up(static_cast<int>(kernels.scratch_bytes(inputs, taps)), 64);
+  gathers_ = kernels.sign_scratch_bytes;
+  scratch_.reserve(block_scratch_ * (gathers_ ? blocks_ : 1));
+  if (gathers_) sign_scratch_.reserve(kernels.sign_scratch_bytes(inputs, taps));
   sums_.reserve(static_cast<size_t>(kernels.gemm_channels) * kernels.gemm_pixels);
   for (int t = 0; t < taps; t++) {
     const int dy = taps == 9 ? t / 3 - 1 : 0, dx = taps == 9 ? t % 3 - 1 : 0;
@@ -133,19 +136,27 @@ void GemmTimer::run() {
   task.layer_taps = layer_taps_;
   task.sums = sums_.data();
   task.sums_stride = kernels_.gemm_pixels;
-  task.scratch = scratch_.data();
-  for (int begin = 0; begin < pixels_; begin += kStrip) {
-    const int end = std::min(pixels_, begin + kStrip);
-    for (int b = 0; b < blocks_; b++) {
-      task.weights = weights_.data() + b * block_bytes_;
-      task.new_weights = true;
-      for (task.begin = begin; task.begin < end; task.begin = task.end) {
-        task.end = std::min(end, task.begin + kernels_.gemm_pixels);
-        kernels_.binary_gemm(task);
-        task.new_weights = false;
-      }
-    }
+  task.sign_scratch = sign_scratch_.data();
+  task.rows = kernels_.gemm_channels;
+  const auto multiply = [&](int block, int begin, bool new_weights, bool new_signs) {
+    task.begin = begin;
+    task.end = std::min(pixels_, begin + kernels_.gemm_pixels);
+    task.weights = weights_.data() + block * block_bytes_;
+    task.scratch = scratch_.data() + (gathers_ ? block * block_scratch_ : 0);
+    task.new_weights = new_weights;
+    task.new_signs = new_signs;
+    kernels_.binary_gemm(task);
+  };
+  if (gathers_) {
+    for (int begin = 0; begin < pixels_; begin += kernels_.gemm_pixels)
+      for (int b = 0; b < blocks_; b++) multiply(b, begin, begin == 0, b == 0);
+    return;
   }
+  for (int strip = 0; strip < pixels_; strip += kStrip)
+    for (int b = 0; b < blocks_; b++)
+      for (int begin = strip; begin < std::min(pixels_, strip + kStrip);
+           begin += kernels_.gemm_pixels)
+        multiply(b, begin, begin == strip, true);
 }
 
 }  // namespace bimacosr::bench

@@ -50,8 +50,9 @@ class GemmTimer {
  private:
   const Kernels& kernels_;
   int inputs_, layer_taps_, pixels_, blocks_;
-  size_t sign_stride_, block_bytes_;
-  Buffer<uint8_t> signs_, weights_, scratch_;
+  size_t sign_stride_, block_bytes_, block_scratch_;
+  bool gathers_;  // signs, once for all rows
+  Buffer<uint8_t> signs_, weights_, scratch_, sign_scratch_;
   Buffer<float> scales_, sums_;
   std::vector<Tap> taps_;
 };

@@ -66,19 +66,22 @@ void BinaryLayer::multiply_phases(const BinaryCall& call, const Frame& frame, in
     gemm.new_weights = true;
     gemm.sums_stride = span;
     gemm.scratch = space.scratch_[thread].data();
-    for (int t = 0; t < taps_; t++) {
-      taps[0].weight = taps[1].weight = t;
-      float* of_tap = products + t * tap_stride;
-      for (int n = 0; n < block_channels; n++) {
-        std::fill_n(of_tap + n * span, first - (begin - halo), 0.0f);
-        std::fill(of_tap + n * span + (last - (begin - halo)), of_tap + (n + 1) * span, 0.0f);
-      }
-      for (int p = first; p < last; p += kernels_.gemm_pixels) {
-        gemm.begin = p;
-        gemm.end = std::min(last, p + kernels_.gemm_pixels);
-        gemm.sums = of_tap + (p - (begin - halo));
+    gemm.sign_scratch = space.sign_scratch_[thread].data();
+    gemm.rows = std::min(block_channels, outputs_ - block * block_channels);
+    for (int n = 0; n < taps_ * block_channels; n++) {
+      float* row = products + n * span;
+      std::fill_n(row, first - (begin - halo), 0.0f);
+      std::fill(row + (last - (begin - halo)), row + span, 0.0f);
+    }
+    for (int p = first; p < last; p += kernels_.gemm_pixels) {
+      gemm.begin = p;
+      gemm.end = std::min(last, p + kernels_.gemm_pixels);
+      gemm.new_signs = true;
+      for (int t = 0; t < taps_; t++) {
+        taps[0].weight = taps[1].weight = t;
+        gemm.sums = products + t * tap_stride + (p - (begin - halo));
         kernels_.binary_gemm(gemm);
-        gemm.new_weights = false;
+        gemm.new_weights = gemm.new_signs = false;
       }
     }
     PhaseTask combine{};

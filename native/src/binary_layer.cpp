@@ -7,7 +7,7 @@ namespace bimacosr {
 
 namespace {
 
-constexpr int kLeastStrip = 256;         // pixels
+constexpr int kLeastStrip = 512;         // pixels
 constexpr int kStripFloats = 96 * 1024;   // floats of the input of a strip, about
 
 }  // namespace
@@ -154,9 +154,14 @@ void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space
   space.projected_.reserve(static_cast<size_t>(frame.in_pixels) * rank_);
   space.sums_.resize(space.pool.threads());
   space.scratch_.resize(space.pool.threads());
+  space.sign_scratch_.resize(space.pool.threads());
+  space.listed_.assign(space.pool.threads(), -1);
+  const bool gathers = kernels_.sign_scratch_bytes;
+  const int blocks = (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
   for (int i = 0; i < space.pool.threads(); i++) {
     space.sums_[i].reserve(static_cast<size_t>(kernels_.gemm_channels) * kernels_.gemm_pixels);
-    space.scratch_[i].reserve(kernels_.scratch_bytes(inputs_, taps_));
+    space.scratch_[i].reserve(block_scratch() * (gathers ? blocks : 1));
+    if (gathers) space.sign_scratch_[i].reserve(kernels_.sign_scratch_bytes(inputs_, 2 * taps_));
   }
 }
 

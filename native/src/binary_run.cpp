@@ -161,34 +161,51 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
     }
   const int blocks = (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
   const int most = (end - begin + kernels_.gemm_pixels - 1) / kernels_.gemm_pixels;
-  const int cuts = parts_of_each(blocks, most, space.pool.threads());
+  const int threads = space.pool.threads();
+  const int cuts = parts_of_each(blocks, most, threads);
   const int share = round_up((end - begin + cuts - 1) / cuts, kernels_.gemm_pixels);
   const int parts = (end - begin + share - 1) / share;
-  space.pool.run(blocks * parts, [&](int job, int thread) {
-    const int block = job % blocks, first = begin + job / blocks * share;
+  // where signs are rearranged for all blocks, a job has many
+  const int each = kernels_.sign_scratch_bytes ? (blocks * parts + threads - 1) / threads : 1;
+  const int in_group = std::min(blocks, each), groups = (blocks + in_group - 1) / in_group;
+  const size_t scratch_bytes = block_scratch();
+  space.pool.run(groups * parts, [&](int job, int thread) {
+    const int first_block = job % groups * in_group, first = begin + job / groups * share;
     const int last = std::min(end, first + share);
+    const int last_block = std::min(blocks, first_block + in_group);
+    uint8_t* scratch = space.scratch_[thread].data();
+    // blocks of the last strip are still there
+    const bool new_weights = space.listed_[thread] != first_block || in_group == 1;
+    space.listed_[thread] = first_block;
     BinaryGemmTask gemm{};
     gemm.taps = taps.data();
     gemm.tap_count = tap_count;
     gemm.sign_stride = frame.sign_stride;
     gemm.channels = inputs_;
-    gemm.weights = weights_.data() + block * block_bytes_;
     gemm.layer_taps = taps_;
-    gemm.new_weights = true;
     gemm.sums = space.sums_[thread].data();
     gemm.sums_stride = kernels_.gemm_pixels;
-    gemm.scratch = space.scratch_[thread].data();
-    EpilogueTask rest = epilogue_of(call, frame, block, space);
-    rest.sums = gemm.sums;
-    rest.sums_stride = gemm.sums_stride;
-    rest.out = out.data;
-    rest.out_tile_stride = out.tile_stride;
+    gemm.sign_scratch = space.sign_scratch_[thread].data();
     for (int p = first; p < last; p += kernels_.gemm_pixels) {
-      gemm.begin = rest.begin = p;
-      gemm.end = rest.end = std::min(last, p + kernels_.gemm_pixels);
-      kernels_.binary_gemm(gemm);
-      kernels_.epilogue(rest);
-      gemm.new_weights = false;
+      gemm.begin = p;
+      gemm.end = std::min(last, p + kernels_.gemm_pixels);
+      gemm.new_signs = true;
+      for (int block = first_block; block < last_block; block++) {
+        EpilogueTask rest = epilogue_of(call, frame, block, space);
+        gemm.weights = weights_.data() + block * block_bytes_;
+        gemm.rows = rest.count;
+        gemm.new_weights = new_weights && p == first;
+        gemm.scratch = scratch + (block - first_block) * scratch_bytes;
+        kernels_.binary_gemm(gemm);
+        gemm.new_signs = false;
+        rest.sums = gemm.sums;
+        rest.sums_stride = gemm.sums_stride;
+        rest.out = out.data;
+        rest.out_tile_stride = out.tile_stride;
+        rest.begin = gemm.begin;
+        rest.end = gemm.end;
+        kernels_.epilogue(rest);
+      }
     }
   });
 }

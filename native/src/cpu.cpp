@@ -60,11 +60,11 @@ Processor ask_processor() {
   constexpr int kXmm = 1, kYmm = 2, kMasks = 5, kZmm = 6, kHighZmm = 7, kTileConfig = 17, kTiles = 18;
   if (!has(saved, {kXmm, kYmm}) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
   constexpr int kAvx2 = 5, kAvx512F = 16, kAvx512Dq = 17, kAvx512Bw = 30, kAvx512Vl = 31;  // of b
-  constexpr int kBitalg = 12;                                                              // of c
+  constexpr int kVbmi = 1, kVbmi2 = 6, kGfni = 8, kBitalg = 12;                            // of c
   constexpr int kAmxTile = 24, kAmxInt8 = 25;                                              // of d
   found.avx2 = has(b, {kAvx2});
   found.avx512 = found.avx2 && has(saved, {kMasks, kZmm, kHighZmm}) &&
-                 has(b, {kAvx512F, kAvx512Dq, kAvx512Bw, kAvx512Vl}) && has(c, {kBitalg});
+                 has(b, {kAvx512F, kAvx512Dq, kAvx512Bw, kAvx512Vl}) && has(c, {kVbmi, kVbmi2, kGfni, kBitalg});
   found.amx = found.avx512 && has(saved, {kTileConfig, kTiles}) && has(d, {kAmxTile, kAmxInt8});
   return found;
 }

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kNatural = UnetMemory::kNatural;
 constexpr float kApart = -100.0f;  // added to the logits of two tokens that must not see each other
-constexpr int kStripTiles = 4;     // tiles whose tokens go through several layers while near
+constexpr int kStripTiles = 8;     // tiles whose tokens go through several layers while near
 
 int window_tiles(int window) { return (window * window + kTile - 1) / kTile; }
 

@@ -62,11 +62,14 @@ struct BinaryGemmTask {
   int channels;            // of the input
   const uint8_t* weights;  // of this block of output channels, as `pack_weights` left them
   int layer_taps;          // taps of the layer (9 or 1)
+  int rows;                // output channels that are wanted; sums of others may be written too
   bool new_weights;        // not those of the last call with this scratch
+  bool new_signs;          // not the taps, begin and end of the last call with this sign_scratch
   int begin, end;          // pixels, whole tiles, at most gemm_pixels of them
   float* sums;             // gemm_channels rows of `sums_stride`; column 0 is pixel `begin`
   size_t sums_stride;
-  void* scratch;  // scratch_bytes(channels, layer_taps), aligned to 64
+  void* scratch;       // scratch_bytes(channels, layer_taps), aligned to 64
+  void* sign_scratch;  // sign_scratch_bytes(channels, most taps of a call), aligned to 64
 };
 
 // What follows the sums, in this order:
@@ -175,6 +178,8 @@ struct Kernels {
   void (*attention)(const AttentionTask&) = nullptr;
   void (*combine_phases)(const PhaseTask&) = nullptr;
   const ConvKernels* conv = nullptr;
+  // Where the signs of the pixels at hand are rearranged for all rows of weights; null: nowhere.
+  size_t (*sign_scratch_bytes)(int channels, int taps) = nullptr;
 };
 
 }  // namespace bimacosr

@@ -60,6 +60,8 @@ class Workspace {
   Buffer<float> y_, projected_;
   std::vector<Buffer<float>> sums_;         // per thread
   std::vector<Buffer<uint8_t>> scratch_;    // per thread
+  std::vector<Buffer<uint8_t>> sign_scratch_;  // per thread
+  std::vector<int> listed_;  // per thread: the first of the blocks whose weights are in the scratch
   std::vector<Buffer<float>> products_;     // per thread, see run_double
   Buffer<float> edges_[2];                  // see PhaseTask
   Buffer<float> planes_;
@@ -133,6 +135,10 @@ class BinaryLayer {
   void place_scales(const Frame& frame, int begin, int end, Workspace& space) const;
   void multiply(const BinaryCall& call, const Frame& frame, int begin, int end, const Target& out,
                 Workspace& space) const;
+  // of one block of output channels, a multiple of 64
+  size_t block_scratch() const {
+    return (kernels_.scratch_bytes(inputs_, taps_) + 63) / 64 * 64;
+  }
   bool two_signs() const { return !kernels_.zero_is_exact && !zero_is_positive_; }
 
   const Kernels& kernels_;

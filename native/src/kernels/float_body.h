@@ -18,17 +18,21 @@ inline V exponential(V x) {
   p = fma(p, r, set(0.5f));
   p = fma(p, r, set(1.0f));
   p = fma(p, r, set(1.0f));
-  return mul(p, exp2i(k));
+  return times_exp2(p, k);
 }
 
 inline V silu(V x) {
   return mul(x, reciprocal(add(set(1.0f), exponential(sub(set(0.0f), x)))));
 }
 
-// x Phi(x) with an absolute error of 2e-7 |x| (Abramowitz and Stegun 7.1.26). Below kGeluZero the
-// float32 error function is -1 and GELU exactly 0, which a sign sees; so in PyTorch, whose vectors
-// round a few more to 0, down from -5.4904.
+// Below it the float32 error function is -1 and GELU exactly 0, which a sign sees; so in PyTorch,
+// whose vectors round a few more to 0, down from -5.4904.
 constexpr float kGeluZero = -5.542594f;
+
+#ifdef BIMACOSR_SIMD_AVX512
+#include "gelu_avx512.h"
+#else
+// x Phi(x) with an absolute error of 2e-7 |x| (Abramowitz and Stegun 7.1.26)
 inline V gelu(V x) {
   const V z = mul(abs(x), set(0.70710678f));
   const V t = reciprocal(fma(z, set(0.3275911f), set(1.0f)));
@@ -41,6 +45,7 @@ inline V gelu(V x) {
   const V phi = mul(set(0.5f), where_negative(x, tail, sub(set(2.0f), tail)));
   return where_negative(sub(x, set(kGeluZero)), set(0.0f), mul(x, phi));
 }
+#endif
 
 template <Activation activation>
 inline V activate(V x) {
@@ -51,10 +56,47 @@ inline V activate(V x) {
 
 constexpr int kAhead = 12;  // channels after this one that the cache is asked for
 
+// Channels that are projected right after they were made, while they are in the first-level cache.
+constexpr int kProjected = 32;
+
+// projected += low_rank y for one tile and the channels from `begin` on
+template <int rank>
+inline void project_channels(const PrepareTask& task, const float* y, int first, int tile,
+                             int begin, int end) {
+  constexpr int wide = kVectors < 2 ? 1 : 2;
+  float* to = task.projected + (static_cast<size_t>(tile) * task.rank + first) * kTile;
+  for (int i = 0; i < kVectors; i += wide, to += wide * kLanes) {
+    V sum[rank][wide];
+    for (int k = 0; k < rank; k++)
+      for (int j = 0; j < wide; j++) sum[k][j] = begin ? load(to + k * kTile + j * kLanes) : set(0.0f);
+    const float* a = task.low_rank + static_cast<size_t>(first) * task.channels;
+    for (int c = begin; c < end; c++) {
+      V value[wide];
+      for (int j = 0; j < wide; j++) value[j] = load(y + c * kTile + (i + j) * kLanes);
+      for (int k = 0; k < rank; k++) {
+        const V factor = set(a[k * task.channels + c]);
+        for (int j = 0; j < wide; j++) sum[k][j] = fma(factor, value[j], sum[k][j]);
+      }
+    }
+    for (int k = 0; k < rank; k++)
+      for (int j = 0; j < wide; j++) store(to + k * kTile + j * kLanes, sum[k][j]);
+  }
+}
+
+// `y`: what the layer sees of the tile, from its channel 0 on
+inline void project(const PrepareTask& task, const float* y, int tile, int begin, int end) {
+  int k = 0;
+  for (; k + 8 <= task.rank; k += 8) project_channels<8>(task, y, k, tile, begin, end);
+  if (k + 4 <= task.rank) project_channels<4>(task, y, k, tile, begin, end), k += 4;
+  for (; k < task.rank; k++) project_channels<1>(task, y, k, tile, begin, end);
+}
+
 template <Activation activation>
 inline void prepare_tile(const PrepareTask& task, int p) {
   constexpr int unit = SignUnit::kChannels;
   const int tile = p / kTile;
+  float* made = task.y ? task.y + static_cast<size_t>(tile) * task.channels * kTile : nullptr;
+  const float* seen = made ? made : task.inputs[0].data + tile * task.inputs[0].tile_stride;
   V total[kVectors];
   for (int i = 0; i < kVectors; i++) total[i] = set(0.0f);
   bool zero = false;
@@ -74,10 +116,8 @@ inline void prepare_tile(const PrepareTask& task, int p) {
         y[i] = activate<activation>(fma(gain, load(x + i * kLanes), shift));
         total[i] = add(total[i], abs(y[i]));
       }
-      if (task.y) {
-        float* to = task.y + (static_cast<size_t>(tile) * task.channels + c) * kTile;
-        for (int i = 0; i < kVectors; i++) store(to + i * kLanes, y[i]);
-      }
+      if (made)
+        for (int i = 0; i < kVectors; i++) store(made + c * kTile + i * kLanes, y[i]);
       signs.add(j, y, task.zero_is_positive || !SignUnit::kZeroIsExact);
       if (task.negative_signs) {
         negative.add(j, y, false);
@@ -89,44 +129,22 @@ inline void prepare_tile(const PrepareTask& task, int p) {
     signs.store(task.signs, task.sign_stride, first / unit, p);
     if (task.negative_signs)
       negative.store(task.negative_signs, task.sign_stride, first / unit, p);
+    const int next = first + count;
+    if (task.low_rank && (next % kProjected == 0 || next == task.channels))
+      project(task, seen, tile, (next - 1) / kProjected * kProjected, next);
   }
   const V mean = set(1.0f / static_cast<float>(task.channels));
   for (int i = 0; i < kVectors; i++) store(task.scales + p + i * kLanes, mul(total[i], mean));
   if (zero && task.zero_seen) *task.zero_seen = 1;
 }
 
-// projected = low_rank y for one tile, from the float result just written, or from the input
-template <int rank>
-inline void project_tile(const PrepareTask& task, int first, int p) {
-  const size_t tile = p / kTile;
-  const float* y = task.y ? task.y + tile * task.channels * kTile
-                          : task.inputs[0].data + tile * task.inputs[0].tile_stride;
-  float* to = task.projected + (tile * task.rank + first) * kTile;
-  for (int i = 0; i < kVectors; i++, y += kLanes, to += kLanes) {
-    V sum[rank];
-    for (int k = 0; k < rank; k++) sum[k] = set(0.0f);
-    const float* a = task.low_rank + static_cast<size_t>(first) * task.channels;
-    for (int c = 0; c < task.channels; c++, a++) {
-      const V value = load(y + c * kTile);
-      for (int k = 0; k < rank; k++) sum[k] = fma(set(a[k * task.channels]), value, sum[k]);
-    }
-    for (int k = 0; k < rank; k++) store(to + k * kTile, sum[k]);
-  }
-}
-
 inline void prepare(const PrepareTask& task) {
-  for (int p = task.begin; p < task.end; p += kTile) {
+  for (int p = task.begin; p < task.end; p += kTile)
     switch (task.activation) {
       case Activation::kNone: prepare_tile<Activation::kNone>(task, p); break;
       case Activation::kSilu: prepare_tile<Activation::kSilu>(task, p); break;
       case Activation::kGelu: prepare_tile<Activation::kGelu>(task, p); break;
     }
-    if (!task.low_rank) continue;
-    int k = 0;
-    for (; k + 8 <= task.rank; k += 8) project_tile<8>(task, k, p);
-    if (k + 4 <= task.rank) project_tile<4>(task, k, p), k += 4;
-    for (; k < task.rank; k++) project_tile<1>(task, k, p);
-  }
 }
 
 #include "epilogue_body.h"

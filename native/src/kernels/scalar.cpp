@@ -24,11 +24,12 @@ inline V fma(V a, V b, V c) { return {a.x * b.x + c.x}; }
 inline V max(V a, V b) { return a.x > b.x ? a : b; }
 inline V min(V a, V b) { return a.x < b.x ? a : b; }
 inline V abs(V a) { return {a.x < 0 ? -a.x : a.x}; }
-inline V exp2i(V k) {
+// p 2^k for an integer-valued k from -126 to 127
+inline V times_exp2(V p, V k) {
   const int32_t bits = (static_cast<int32_t>(k.x) + 127) * (1 << 23);
   V v;
   memcpy(&v.x, &bits, sizeof bits);
-  return v;
+  return mul(p, v);
 }
 inline V round_even(V a) { return {(a.x + 12582912.0f) - 12582912.0f}; }  // |a| < 2^22
 inline V where_negative(V x, V a, V b) { return x.x < 0 ? a : b; }

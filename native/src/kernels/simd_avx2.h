@@ -20,10 +20,10 @@ inline V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
 inline V max(V a, V b) { return _mm256_max_ps(a, b); }
 inline V min(V a, V b) { return _mm256_min_ps(a, b); }
 inline V abs(V a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
-// 2^k for an integer-valued k from -126 to 127
-inline V exp2i(V k) {
+// p 2^k for an integer-valued k from -126 to 127
+inline V times_exp2(V p, V k) {
   const __m256i i = _mm256_add_epi32(_mm256_cvtps_epi32(k), _mm256_set1_epi32(127));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(i, 23));
+  return mul(p, _mm256_castsi256_ps(_mm256_slli_epi32(i, 23)));
 }
 inline V round_even(V a) {
   return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -1,6 +1,7 @@
 // Sixteen floats. Included by the AVX-512 translation units only, inside their namespace, after
 // <immintrin.h>.
-#define BIMACOSR_SIMD_X86  // for what is not written on V
+#define BIMACOSR_SIMD_X86     // for what is not written on V
+#define BIMACOSR_SIMD_AVX512
 
 using V = __m512;
 constexpr int kLanes = 16;
@@ -21,11 +22,8 @@ inline V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 inline V max(V a, V b) { return _mm512_max_ps(a, b); }
 inline V min(V a, V b) { return _mm512_min_ps(a, b); }
 inline V abs(V a) { return _mm512_abs_ps(a); }
-// 2^k for an integer-valued k from -126 to 127
-inline V exp2i(V k) {
-  const __m512i i = _mm512_add_epi32(_mm512_cvtps_epi32(k), _mm512_set1_epi32(127));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(i, 23));
-}
+// p 2^k for an integer-valued k from -126 to 127
+inline V times_exp2(V p, V k) { return _mm512_scalef_ps(p, k); }
 inline V round_even(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT); }
 // a where x < 0, else b
 inline V where_negative(V x, V a, V b) {
@@ -41,6 +39,10 @@ inline V first_lanes(V v, int n) {
 inline V from_int8(const int8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+inline V from_uint8(const uint8_t* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
 }
 inline V from_int32(const int32_t* p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
 inline float total(V v) { return _mm512_reduce_add_ps(v); }

@@ -16,10 +16,10 @@ inline V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
 inline V max(V a, V b) { return vmaxq_f32(a, b); }
 inline V min(V a, V b) { return vminq_f32(a, b); }
 inline V abs(V a) { return vabsq_f32(a); }
-// 2^k for an integer-valued k from -126 to 127
-inline V exp2i(V k) {
+// p 2^k for an integer-valued k from -126 to 127
+inline V times_exp2(V p, V k) {
   const int32x4_t i = vaddq_s32(vcvtq_s32_f32(k), vdupq_n_s32(127));
-  return vreinterpretq_f32_s32(vshlq_n_s32(i, 23));
+  return mul(p, vreinterpretq_f32_s32(vshlq_n_s32(i, 23)));
 }
 inline V round_even(V a) { return vrndnq_f32(a); }
 // a where x < 0, else b

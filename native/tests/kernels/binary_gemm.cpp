@@ -153,18 +153,26 @@ std::vector<float> Layer::sums(const std::vector<float>& scales) {
       Signs& signs = plane ? negative_ : signs_;
       taps.push_back({signs.tap(dy(t), dx(t)), tap_scales[t].data(), t});
     }
-  Array<uint8_t> scratch(kernels_.scratch_bytes(shape_.channels, taps_));
+  const size_t block_scratch = (kernels_.scratch_bytes(shape_.channels, taps_) + 63) / 64 * 64;
+  const int blocks = (shape_.rows + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
+  Array<uint8_t> scratch(blocks * block_scratch);
+  Array<uint8_t> sign_scratch(
+      kernels_.sign_scratch_bytes
+          ? kernels_.sign_scratch_bytes(shape_.channels, static_cast<int>(taps.size()))
+          : 0);
   const int stride = kernels_.gemm_pixels + 16;
   Array<float> out(static_cast<size_t>(kernels_.gemm_channels) * stride);
   std::vector<float> all(static_cast<size_t>(shape_.rows) * pixels_);
-  for (int first = 0; first < shape_.rows; first += kernels_.gemm_channels)
-    for (int p = 0; p < pixels_; p += kernels_.gemm_pixels) {
-      const int end = std::min(pixels_, p + kernels_.gemm_pixels);
+  for (int p = 0; p < pixels_; p += kernels_.gemm_pixels)
+    for (int b = 0; b < blocks; b++) {
+      const int end = std::min(pixels_, p + kernels_.gemm_pixels), first = b * kernels_.gemm_channels;
       std::fill_n(out.data(), out.size(), kUntouched);
       kernels_.binary_gemm({taps.data(), static_cast<int>(taps.size()), signs_.stride(),
-                            shape_.channels, packed.data() + first / kernels_.gemm_channels * block,
-                            taps_, p == 0, p, end, out.data(), static_cast<size_t>(stride),
-                            scratch.data()});
+                            shape_.channels, packed.data() + b * block, taps_,
+                            std::min(kernels_.gemm_channels, shape_.rows - first),
+                            p == 0 || !kernels_.sign_scratch_bytes, b == 0, p, end, out.data(),
+                            static_cast<size_t>(stride), scratch.data() + b * block_scratch,
+                            sign_scratch.data()});
       for (int n = 0; n < kernels_.gemm_channels; n++) {
         for (int q = end - p; q < stride; q++) gaps_kept_ &= out[n * stride + q] == kUntouched;
         if (first + n < shape_.rows)
@@ -215,7 +223,8 @@ constexpr Shape kShapes[] = {
     {1, 3, 3, 16, 4},    {3, 1, 3, 9, 7},      {8, 5, 1, 40, 5},     {51, 7, 3, 21, 14},
     {64, 33, 1, 64, 2},  {70, 4, 3, 33, 5},    {160, 6, 3, 20, 14},  {193, 2, 3, 16, 9},
     {248, 3, 1, 16, 4},  {249, 3, 1, 16, 4},   {252, 3, 3, 16, 4},   {253, 3, 1, 16, 4},
-    {320, 37, 3, 17, 4}, {700, 3, 1, 50, 7},   {1280, 3, 3, 8, 8},   {1280, 2, 1, 30, 3},
+    {160, 35, 3, 32, 20}, {510, 3, 3, 64, 10}, {700, 6, 3, 32, 12},
+    {301, 5, 3, 16, 16}, {1290, 5, 1, 64, 8}, {320, 37, 3, 17, 4}, {700, 3, 1, 50, 7},   {1280, 3, 3, 8, 8},   {1280, 2, 1, 30, 3},
 };
 
 }  // namespace

@@ -1,0 +1,337 @@
+// Sums of signs by slices: a register holds one bit of many pixels, and adders of bits count.
+//
+// With x = 1 where a sign is +1 and 0 where it is -1, the dot of C signs with a row of weights is
+//   4 (S - P / 2) + (C - 2 X),   S: sum of x where the weight is +1,   X: sum of all x,
+// where P is how many weights are +1; the second bracket is the same for all rows. So about half of
+// the signs have to be added, and an adder takes two more bits of 512 pixels in two operations.
+// Rows of weights become lists of the channels to add; the signs of the pixels at hand become one
+// register a channel, once for all rows.
+//
+// Included by avx512.cpp, in its namespace.
+
+constexpr int kSlicePixels = 512;  // of a call, at most; rows of 64 bytes hold them
+constexpr int kSliceUnits = 48;    // of eight channels, at most, that are counted together: a segment
+constexpr int kMostListed = 255;   // a count has eight bits
+constexpr int kListStep = 16;      // lists are filled up to multiples of it, with a channel of zeros
+constexpr int kSliceRows = 8;     // rows whose counts wait together for their scales
+
+#define BIMACOSR_BOTH(name, operation)                                                       \
+  inline __m512i name(__m512i a, __m512i b) { return _mm512_##operation(a, b); }             \
+  inline __m256i name(__m256i a, __m256i b) { return _mm256_##operation(a, b); }
+BIMACOSR_BOTH(low8, unpacklo_epi8)
+BIMACOSR_BOTH(high8, unpackhi_epi8)
+BIMACOSR_BOTH(low16, unpacklo_epi16)
+BIMACOSR_BOTH(high16, unpackhi_epi16)
+BIMACOSR_BOTH(low32, unpacklo_epi32)
+BIMACOSR_BOTH(high32, unpackhi_epi32)
+#undef BIMACOSR_BOTH
+inline __m512i parity(__m512i a, __m512i b, __m512i c) {
+  return _mm512_ternarylogic_epi64(a, b, c, 0x96);
+}
+inline __m256i parity(__m256i a, __m256i b, __m256i c) {
+  return _mm256_ternarylogic_epi64(a, b, c, 0x96);
+}
+// of a + b + c, from the parity of the three instead of a: so each operation overwrites an input
+inline __m512i carry(__m512i b, __m512i sum, __m512i c) {
+  return _mm512_ternarylogic_epi64(b, sum, c, 0xb2);
+}
+inline __m256i carry(__m256i b, __m256i sum, __m256i c) {
+  return _mm256_ternarylogic_epi64(b, sum, c, 0xb2);
+}
+// Of every 8 bytes: bit i of byte j is what bit 7 - j of byte 7 - i was.
+inline __m512i turn(__m512i a) {
+  return _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080), a, 0);
+}
+inline __m256i turn(__m256i a) {
+  return _mm256_gf2p8affine_epi64_epi8(_mm256_set1_epi64x(0x0102040810204080), a, 0);
+}
+
+template <typename Reg>
+inline Reg slice(const uint8_t* planes, uint16_t channel) {  // in steps of 8 bytes
+  return *reinterpret_cast<const Reg*>(planes + static_cast<size_t>(channel) * 8);
+}
+
+// Adds 2^level listed channels to planes[0] to planes[level - 1]; returns the carry beyond these.
+template <int level, typename Reg>
+[[gnu::always_inline]] inline Reg add_listed(const uint8_t* signs, const uint16_t* list,
+                                             Reg* planes) {
+  if constexpr (level == 0) {
+    return slice<Reg>(signs, *list);
+  } else {
+    const Reg a = add_listed<level - 1>(signs, list, planes);
+    const Reg b = add_listed<level - 1>(signs, list + (1 << (level - 1)), planes);
+    Reg& plane = planes[level - 1];
+    plane = parity(plane, a, b);
+    return carry(a, plane, b);
+  }
+}
+
+template <int level, typename Reg>
+[[gnu::always_inline]] inline void add_carry(Reg more, Reg* planes) {
+#pragma GCC unroll 8
+  for (int i = level; i < 8; i++) {
+    const Reg next = planes[i] & more;
+    planes[i] ^= more;
+    more = next;
+  }
+}
+
+// How many of the listed channels are 1, per pixel: 16 pixels at p lie from slice_place(p) on.
+template <typename Reg>
+inline void count_listed(const uint8_t* signs, const uint16_t* list, int length, uint8_t* counts) {
+  Reg planes[8] = {};
+  int i = 0;
+  for (; i + 32 <= length; i += 32)
+    add_carry<5>(add_listed<5>(signs, list + i, planes), planes);
+  if (i < length) add_carry<4>(add_listed<4>(signs, list + i, planes), planes);
+  Reg pairs[8], quads[8];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {
+    pairs[k] = low8(planes[7 - 2 * k], planes[6 - 2 * k]);
+    pairs[4 + k] = high8(planes[7 - 2 * k], planes[6 - 2 * k]);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {  // half of the pixels, then half of the planes
+    const int at = k / 2 * 4 + k % 2 * 2;
+    quads[k / 2 * 4 + k % 2] = low16(pairs[at], pairs[at + 1]);
+    quads[k / 2 * 4 + k % 2 + 2] = high16(pairs[at], pairs[at + 1]);
+  }
+  Reg* to = reinterpret_cast<Reg*>(counts);
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {
+    const int at = k / 2 * 4 + k % 2 * 2;
+    to[2 * k] = turn(low32(quads[at], quads[at + 1]));
+    to[2 * k + 1] = turn(high32(quads[at], quads[at + 1]));
+  }
+}
+
+inline int slice_place(int p, int reg_bytes) { return p / 16 % 8 * reg_bytes + p / 128 * 16; }
+
+// How a layer's signs are cut: all taps, and all segments of each, are summands of their own.
+struct Segments {
+  int units, each, of_tap;  // units of all channels, of a segment; segments of a tap
+  explicit Segments(int channels)
+      : units((channels + 7) / 8),
+        each((units + (units + kSliceUnits - 1) / kSliceUnits - 1) /
+             ((units + kSliceUnits - 1) / kSliceUnits)),
+        of_tap((units + each - 1) / each) {}
+  size_t bytes() const { return static_cast<size_t>(8 * each + 1) * 64; }  // and zeros
+};
+
+// What lies in a block's scratch: which channels its weights add up.
+struct Lists {
+  struct Row {
+    uint32_t first;  // of `channels`
+    uint32_t length;
+    float middle;  // of the counts: -P / 2
+  };
+  enum State : uint32_t { kNone, kReady, kTooLong };  // too long: a count might have nine bits
+  State* state;
+  Row* rows;  // summand by summand, of each kChannels
+  uint16_t* channels;
+
+  Lists(void* scratch, int summands)
+      : state(static_cast<State*>(scratch)),
+        rows(reinterpret_cast<Row*>(state + 16)),
+        channels(reinterpret_cast<uint16_t*>(rows + summands * kChannels)) {}
+};
+
+constexpr int kLongest = kMostListed + 1 + 32;  // and what a store of 32 entries may write beyond
+
+inline size_t list_bytes(int channels, int taps) {
+  const size_t rows = static_cast<size_t>(taps) * Segments(channels).of_tap * kChannels;
+  return 64 + rows * (sizeof(Lists::Row) + kLongest * sizeof(uint16_t));
+}
+
+// `row_bytes` from one row of weights to the next, `tap_bytes` from tap to tap
+inline void list_channels(const uint8_t* weights, size_t row_bytes, size_t tap_bytes, int taps,
+                          int channels, const Lists& lists) {
+  const Segments segments(channels);
+  alignas(64) uint16_t counting[32];
+  for (int i = 0; i < 32; i++) counting[i] = static_cast<uint16_t>(8 * i);
+  const __m512i first32 = _mm512_load_si512(counting);
+  *lists.state = Lists::kReady;
+  uint32_t end = 0;
+  Lists::Row* row = lists.rows;
+  for (int t = 0; t < taps; t++)
+    for (int s = 0; s < segments.of_tap; s++) {
+      const int begin = 8 * s * segments.each;
+      const int count = channels - begin < 8 * segments.each ? channels - begin : 8 * segments.each;
+      for (int n = 0; n < kChannels; n++, row++) {
+        const uint8_t* bits = weights + n * row_bytes + t * tap_bytes + begin / 8;
+        int listed = 0;
+        for (int c = 0; c < count; c += 32, bits += 4) {
+          uint32_t word;
+          __builtin_memcpy(&word, bits, 4);
+          if (count - c < 32) word &= (1u << (count - c)) - 1;
+          const int more = __builtin_popcount(word);
+          if (listed + more > kMostListed) {
+            *lists.state = Lists::kTooLong;
+            return;
+          }
+          const __m512i all = _mm512_add_epi16(first32, _mm512_set1_epi16(static_cast<short>(8 * c)));
+          _mm512_storeu_si512(lists.channels + end + listed,
+                              _mm512_maskz_compress_epi16(word, all));
+          listed += more;
+        }
+        const __m512i zeros = _mm512_set1_epi16(static_cast<short>(64 * segments.each));
+        _mm512_storeu_si512(lists.channels + end + listed, zeros);
+        const uint32_t length = (listed + kListStep - 1) / kListStep * kListStep;
+        *row = {end, length, -0.5f * static_cast<float>(listed)};
+        end += length;
+      }
+    }
+}
+
+// 8x8 words of 64 bits
+inline void transpose_words(const __m512i* from, uint8_t* to) {
+  __m512i pairs[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    pairs[i] = _mm512_unpacklo_epi64(from[2 * i], from[2 * i + 1]);
+    pairs[4 + i] = _mm512_unpackhi_epi64(from[2 * i], from[2 * i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int odd = 0; odd < 2; odd++) {
+    const __m512i* p = pairs + 4 * odd;
+    const __m512i a = _mm512_shuffle_i64x2(p[0], p[1], 0x44), b = _mm512_shuffle_i64x2(p[0], p[1], 0xee);
+    const __m512i c = _mm512_shuffle_i64x2(p[2], p[3], 0x44), d = _mm512_shuffle_i64x2(p[2], p[3], 0xee);
+    uint8_t* row = to + 64 * odd;
+    _mm512_store_si512(row, _mm512_shuffle_i64x2(a, c, 0x88));
+    _mm512_store_si512(row + 128, _mm512_shuffle_i64x2(a, c, 0xdd));
+    _mm512_store_si512(row + 256, _mm512_shuffle_i64x2(b, d, 0x88));
+    _mm512_store_si512(row + 384, _mm512_shuffle_i64x2(b, d, 0xdd));
+  }
+}
+
+// One register a channel, from bytes of eight channels a pixel; rows of 64 bytes, and one of zeros.
+// Pixels after the last of `tiles` are 0.
+inline void gather_signs(const uint8_t* signs, size_t stride, int units, int each, int tiles,
+                         uint8_t* slices) {
+  alignas(64) uint8_t order[64];
+  for (int i = 0; i < 64; i++) order[i] = static_cast<uint8_t>(i % 8 * 8 + i / 8);
+  const __m512i by_channel = _mm512_load_si512(order);
+  const __m512i unit_bits = _mm512_set1_epi64(0x8040201008040201ull);
+  for (int u = 0; u < units; u++, signs += stride) {
+    __m512i words[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+      words[i] = i < tiles ? _mm512_permutexvar_epi8(
+                                 by_channel, _mm512_gf2p8affine_epi64_epi8(
+                                                 unit_bits, _mm512_loadu_si512(signs + 64 * i), 0))
+                           : _mm512_setzero_si512();
+    transpose_words(words, slices + static_cast<size_t>(u) * 512);
+  }
+  _mm512_store_si512(slices + static_cast<size_t>(each) * 512, _mm512_setzero_si512());
+}
+
+// shared += scales * (C - 2 X) of one tap
+inline void add_shared(const uint8_t* signs, size_t stride, int channels, const float* scales,
+                       int pixels, float* shared) {
+  const int units = (channels + 7) / 8;
+  for (int p = 0; p < pixels; p += 64)
+    for (int first = 0; first < units; first += kSegment) {
+      const int last = units - first < kSegment ? units : first + kSegment;
+      __m512i ones = _mm512_setzero_si512();
+      for (int u = first; u < last; u++)
+        ones = _mm512_add_epi8(ones, _mm512_popcnt_epi8(_mm512_loadu_si512(signs + u * stride + p)));
+      alignas(64) uint8_t counts[64];
+      _mm512_store_si512(counts, ones);
+      const int counted = (8 * last < channels ? 8 * last : channels) - 8 * first;
+      const V all = set(static_cast<float>(counted));
+      for (int i = 0; i < 64; i += 16) {
+        const V dot = fma(set(-2.0f), from_uint8(counts + i), all);
+        store(shared + p + i, fma(load(scales + p + i), dot, load(shared + p + i)));
+      }
+    }
+}
+
+// What lies in the scratch of the signs: slices of each summand, counts of some rows, what is shared.
+struct Gathered {
+  uint8_t *slices, *counts;
+  float* shared;
+
+  Gathered(void* scratch, int summands, const Segments& segments)
+      : slices(static_cast<uint8_t*>(scratch)),
+        counts(slices + summands * segments.bytes()),
+        shared(reinterpret_cast<float*>(counts + static_cast<size_t>(summands) * kSliceRows * 512)) {}
+};
+
+inline size_t gathered_bytes(int channels, int taps) {
+  const Segments segments(channels);
+  const size_t summands = static_cast<size_t>(taps) * segments.of_tap;
+  return summands * (segments.bytes() + kSliceRows * 512) + kSlicePixels * sizeof(float);
+}
+
+inline void gather(const BinaryGemmTask& task, const Segments& segments, const Gathered& gathered) {
+  const int pixels = task.end - task.begin;
+  for (int p = 0; p < pixels; p += 16) store(gathered.shared + p, set(0.0f));
+  uint8_t* slices = gathered.slices;
+  for (int t = 0; t < task.tap_count; t++) {
+    const Tap& tap = task.taps[t];
+    const uint8_t* signs = tap.signs + task.begin;
+    for (int u = 0; u < segments.units; u += segments.each, slices += segments.bytes()) {
+      const int count = segments.units - u < segments.each ? segments.units - u : segments.each;
+      gather_signs(signs + u * task.sign_stride, task.sign_stride, count, segments.each,
+                   pixels / 64, slices);
+    }
+    add_shared(signs, task.sign_stride, task.channels, tap.scales + task.begin, pixels,
+               gathered.shared);
+  }
+}
+
+// sums of `rows` rows from the `first`th on, from their counts
+template <typename Reg, int rows>
+inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
+                         const Gathered& gathered, const Lists& lists, int first) {
+  const int pixels = task.end - task.begin;
+  const uint8_t* counts = gathered.counts + first % kSliceRows * 512;
+  for (int p = 0; p < pixels; p += 32) {
+    V sum[rows][2];
+    for (int n = 0; n < rows; n++) sum[n][0] = sum[n][1] = set(0.0f);
+    const uint8_t* count0 = counts + slice_place(p, sizeof(Reg));
+    const uint8_t* count1 = counts + slice_place(p + 16, sizeof(Reg));
+    for (int t = 0; t < task.tap_count; t++) {
+      const V scale0 = load(task.taps[t].scales + task.begin + p);
+      const V scale1 = load(task.taps[t].scales + task.begin + p + 16);
+      const Lists::Row* row = lists.rows + static_cast<size_t>(task.taps[t].weight) * segments.of_tap * kChannels + first;
+      for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
+#pragma GCC unroll 4
+        for (int n = 0; n < rows; n++) {
+          const V middle = set(row[n].middle);
+          sum[n][0] = fma(scale0, add(from_uint8(count0 + 512 * n), middle), sum[n][0]);
+          sum[n][1] = fma(scale1, add(from_uint8(count1 + 512 * n), middle), sum[n][1]);
+        }
+        count0 += kSliceRows * 512;
+        count1 += kSliceRows * 512;
+      }
+    }
+    const V shared0 = load(gathered.shared + p), shared1 = load(gathered.shared + p + 16);
+    for (int n = 0; n < rows; n++) {
+      float* to = task.sums + (first + n) * task.sums_stride + p;
+      store(to, fma(set(4.0f), sum[n][0], shared0));
+      store(to + 16, fma(set(4.0f), sum[n][1], shared1));
+    }
+  }
+}
+
+template <typename Reg>
+inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments,
+                            const Gathered& gathered, const Lists& lists) {
+  for (int first = 0; first < task.rows; first += kSliceRows) {
+    const int last = task.rows - first < kSliceRows ? task.rows : first + kSliceRows;
+    const uint8_t* slices = gathered.slices;
+    uint8_t* counts = gathered.counts;
+    for (int t = 0; t < task.tap_count; t++) {
+      const Lists::Row* row = lists.rows + static_cast<size_t>(task.taps[t].weight) * segments.of_tap * kChannels;
+      for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
+        for (int n = first; n < last; n++)
+          count_listed<Reg>(slices, lists.channels + row[n].first, row[n].length,
+                            counts + (n - first) * 512);
+        slices += segments.bytes();
+        counts += kSliceRows * 512;
+      }
+    }
+    for (int n = first; n < last; n += 4) scale_listed<Reg, 4>(task, segments, gathered, lists, n);
+  }
+}
