@@ -3,6 +3,10 @@
 
 constexpr int kAttended = kLanes == 8 ? 2 : 4;  // vectors of queries that the registers hold
 
+// Weights below e^-60 of the largest count for nothing, and their products with values could be
+// denormal numbers, with each of which some processors are busy for a hundred cycles.
+constexpr float kLeastLogit = -60.0f;
+
 // Logits of `keys` keys from the `j`th on for kAttended vectors of queries, and their maximum.
 template <int keys>
 inline void attention_logits(const AttentionTask& task, const float* query, const float* key,
@@ -34,13 +38,15 @@ inline void attention_values(const AttentionTask& task, const float* value, cons
   V sum[channels][kAttended];
   for (int d = 0; d < channels; d++)
     for (int i = 0; i < kAttended; i++) sum[d][i] = set(0.0f);
-  for (int j = 0; j < task.tokens; j++, weights += kTile) {
-    V weight[kAttended];
-    for (int i = 0; i < kAttended; i++) weight[i] = load(weights + i * kLanes);
-    const float* from = value + j / kTile * task.tile_stride + j % kTile;
-    for (int d = 0; d < channels; d++) {
-      const V v = set(from[d * kTile]);
-      for (int i = 0; i < kAttended; i++) sum[d][i] = fma(v, weight[i], sum[d][i]);
+  for (int first = 0; first < task.tokens; first += kTile, value += task.tile_stride) {
+    const int count = task.tokens - first < kTile ? task.tokens - first : kTile;
+    for (int j = 0; j < count; j++, weights += kTile) {
+      V weight[kAttended];
+      for (int i = 0; i < kAttended; i++) weight[i] = load(weights + i * kLanes);
+      for (int d = 0; d < channels; d++) {
+        const V v = set(value[d * kTile + j]);
+        for (int i = 0; i < kAttended; i++) sum[d][i] = fma(v, weight[i], sum[d][i]);
+      }
     }
   }
   for (int d = 0; d < channels; d++)
@@ -72,7 +78,7 @@ inline void attend(const AttentionTask& task, int head, int tile, int p) {
   for (int j = 0; j < task.tokens; j++)
     for (int i = 0; i < kAttended; i++) {
       float* at = task.scratch + static_cast<size_t>(j) * kTile + i * kLanes;
-      const V weight = exponential(sub(load(at), most[i]));
+      const V weight = exponential(max(sub(load(at), most[i]), set(kLeastLogit)));
       total[i] = add(total[i], weight);
       store(at, weight);
     }

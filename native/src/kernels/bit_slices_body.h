@@ -288,12 +288,13 @@ inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
   const uint8_t* counts = gathered.counts + first % kSliceRows * 512;
   for (int p = 0; p < pixels; p += 32) {
     V sum[rows][2];
-    for (int n = 0; n < rows; n++) sum[n][0] = sum[n][1] = set(0.0f);
+    for (int n = 0; n < rows; n++)
+      for (int i = 0; i < 2; i++) sum[n][i] = load(gathered.shared + p + 16 * i);
     const uint8_t* count0 = counts + slice_place(p, sizeof(Reg));
     const uint8_t* count1 = counts + slice_place(p + 16, sizeof(Reg));
     for (int t = 0; t < task.tap_count; t++) {
-      const V scale0 = load(task.taps[t].scales + task.begin + p);
-      const V scale1 = load(task.taps[t].scales + task.begin + p + 16);
+      const V scale0 = mul(set(4.0f), load(task.taps[t].scales + task.begin + p));
+      const V scale1 = mul(set(4.0f), load(task.taps[t].scales + task.begin + p + 16));
       const Lists::Row* row = lists.rows + static_cast<size_t>(task.taps[t].weight) * segments.of_tap * kChannels + first;
       for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
 #pragma GCC unroll 4
@@ -306,12 +307,9 @@ inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
         count1 += kSliceRows * 512;
       }
     }
-    const V shared0 = load(gathered.shared + p), shared1 = load(gathered.shared + p + 16);
-    for (int n = 0; n < rows; n++) {
-      float* to = task.sums + (first + n) * task.sums_stride + p;
-      store(to, fma(set(4.0f), sum[n][0], shared0));
-      store(to + 16, fma(set(4.0f), sum[n][1], shared1));
-    }
+    for (int n = 0; n < rows; n++)
+      for (int i = 0; i < 2; i++)
+        store(task.sums + (first + n) * task.sums_stride + p + 16 * i, sum[n][i]);
   }
 }
 
