@@ -21,6 +21,7 @@ struct BinaryLayer::Frame {
   int in_pixels, out_pixels;  // whole tiles
   int margin;               // pixels before and after
   int reach;                // pixels after an output pixel that a tap may read
+  int kept;                 // pixels after which what the layer sees is overwritten
   int units;
   size_t sign_stride, sign_bytes, sign_origin;
   std::vector<Place> places;  // of the taps
@@ -28,6 +29,8 @@ struct BinaryLayer::Frame {
   uint8_t* zero_seen;
   const float* outside;  // see PrepareTask
 
+  // the pixel that lies where pixel 0 lay, when pixel p is written
+  int lap(int p) const { return p / kept * kept; }
   uint8_t* signs(Buffer<uint8_t>& buffer) const { return buffer.data() + sign_origin; }
   float* scales(Buffer<float>& buffer) const { return buffer.data() + margin; }
 };

@@ -7,7 +7,7 @@ namespace bimacosr {
 
 namespace {
 
-constexpr int kLeastStrip = 512;         // pixels
+constexpr int kLeastStrip = 512;         // pixels, a multiple of every Kernels::gemm_pixels
 constexpr int kStripFloats = 96 * 1024;   // floats of the input of a strip, about
 
 }  // namespace
@@ -58,6 +58,7 @@ BinaryLayer::Frame BinaryLayer::frame_of(const Shape& shape) const {
   Frame frame{};
   frame.shape = shape;
   frame.in_pixels = frame.out_pixels = frame.period = shape.tiles() * kTile;
+  frame.kept = frame.in_pixels;
   frame.margin = frame.reach = taps_ == 1 ? 0 : round_up(shape.row + 32, kTile);
   for (int t = 0; t < taps_; t++) {
     const int dy = taps_ == 9 ? t / 3 - 1 : 0, dx = taps_ == 9 ? t % 3 - 1 : 0;
@@ -70,10 +71,11 @@ void BinaryLayer::run(const BinaryCall& call, const Target& out, Workspace& spac
   Frame frame = frame_of(out.shape);
   uint8_t zero_seen = 0;
   frame.zero_seen = &zero_seen;
-  reserve(call, frame, space);
   // signs are made and used while they and the floats they come from are near
   const int floats = kStripFloats * space.pool.threads();  // each thread has a cache
   const int strip = std::max(kLeastStrip, round_up(floats / inputs_, kLeastStrip));
+  if (!call.seen) frame.kept = std::min(frame.kept, round_up(strip + frame.reach, kLeastStrip));
+  reserve(call, frame, space);
   int prepared = 0;
   for (int begin = 0; begin < frame.out_pixels; begin += strip) {
     const int end = std::min(frame.out_pixels, begin + strip);
@@ -87,7 +89,7 @@ void BinaryLayer::run(const BinaryCall& call, const Target& out, Workspace& spac
 void BinaryLayer::run_half(const BinaryCall& call, const Target& out, Workspace& space) const {
   Frame frame = frame_of(out.shape);
   frame.period = phase_pixels(out.shape);
-  frame.in_pixels = 4 * frame.period;
+  frame.in_pixels = frame.kept = 4 * frame.period;
   // row 2y - 1 is row y - 1 of the odd rows; columns alike
   for (int t = 0; t < taps_; t++) {
     const int dy = t / 3 - 1, dx = t % 3 - 1;
@@ -150,7 +152,7 @@ void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space
     std::fill_n(scales.data(), frame.margin, 0.0f);
     std::fill_n(scales.data() + frame.margin + frame.in_pixels, frame.margin, 0.0f);
   }
-  if (!call.seen) space.y_.reserve(static_cast<size_t>(frame.in_pixels) * inputs_);
+  if (!call.seen) space.y_.reserve(static_cast<size_t>(frame.kept) * inputs_);
   space.projected_.reserve(static_cast<size_t>(frame.in_pixels) * rank_);
   space.sums_.resize(space.pool.threads());
   space.scratch_.resize(space.pool.threads());

@@ -62,15 +62,18 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
     task.low_rank = rank_ ? low_rank_in_.data() : nullptr;
     task.rank = rank_;
     task.projected = space.projected_.data();
-    task.begin = begin + chunk * chunk_pixels;
-    task.end = std::min(end, task.begin + chunk_pixels);
-    kernels_.prepare(task);
+    const int first = begin + chunk * chunk_pixels, last = std::min(end, first + chunk_pixels);
+    for (task.begin = first; task.begin < last; task.begin = task.end) {
+      task.y_begin = frame.lap(task.begin);
+      task.end = std::min(last, task.y_begin + frame.kept);
+      kernels_.prepare(task);
+    }
     // channels that only fill up the units must be 0, wherever a layer before left its signs
     if (grouped && used < frame.units)
-      for (int p = task.begin; p < task.end; p += 16)
+      for (int p = first; p < last; p += 16)
         std::memset(task.signs + p / 16 * frame.sign_stride + used * 64, 0,
                     static_cast<size_t>(frame.units - used) * 64);
-    if (taps_ == 9) place_scales(frame, task.begin, task.end, space);
+    if (taps_ == 9) place_scales(frame, first, last, space);
   });
   for (uint8_t zero : zeros) *frame.zero_seen |= zero;
   if (frame.shifts.empty()) return;
@@ -204,6 +207,7 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
         rest.out_tile_stride = out.tile_stride;
         rest.begin = gemm.begin;
         rest.end = gemm.end;
+        if (!is_plain(call)) rest.x_begin = frame.lap(gemm.begin);
         kernels_.epilogue(rest);
       }
     }

@@ -83,7 +83,6 @@ class Run {
     const Feature* middle[] = {&hidden};
     read_normed(last, block->norm_out, middle, memory_);
     last.activation = Activation::kSilu;
-    last.seen = hidden.map.data();
     out.reshape(block->conv_out->outputs(), shape);
     last.moments = out.moments.data();
     block->conv_out->run(last, out.map, memory_.space);

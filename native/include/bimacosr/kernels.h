@@ -34,6 +34,7 @@ struct PrepareTask {
   const float* shift;  // per channel, or null
   Activation activation;
   float* y;  // float result, a map of `channels`; null: not wanted, since it is inputs[0]
+  int y_begin;  // the pixel that `y` starts with
   bool zero_is_positive;    // sign(0) is +1 if true, 0 if false
   uint8_t* signs;           // of pixel 0
   uint8_t* negative_signs;  // where the signs hold bits, 0 is 1 in `signs` and 0 here; may be null
@@ -82,6 +83,7 @@ struct EpilogueTask {
   const float* bias;
   const float* rprelu;  // (before, slope, after) per channel; null: none
   MapView x;            // float input of the layer, for the sparse branch
+  int x_begin;          // the pixel that `x` starts with
   const int32_t* sparse_start;  // channels + 1 offsets into the two below; null: none
   const int32_t* sparse_column;
   const float* sparse_value;

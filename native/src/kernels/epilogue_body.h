@@ -56,7 +56,7 @@ inline void add_low_rank(const EpilogueTask& task, int n, int p, V (*v)[kWide]) 
 
 // v += what the sparse branch gives for output channel n
 inline void add_sparse(const EpilogueTask& task, int n, int p, V* v) {
-  const float* x = task.x.data + p / kTile * task.x.tile_stride + p % kTile;
+  const float* x = task.x.data + (p - task.x_begin) / kTile * task.x.tile_stride + p % kTile;
   const int last = task.sparse_start[n + 1];
   for (int e = task.sparse_start[n]; e < last; e++) {
     const float* from = x + task.sparse_column[e] * kTile;

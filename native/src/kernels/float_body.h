@@ -95,7 +95,8 @@ template <Activation activation>
 inline void prepare_tile(const PrepareTask& task, int p) {
   constexpr int unit = SignUnit::kChannels;
   const int tile = p / kTile;
-  float* made = task.y ? task.y + static_cast<size_t>(tile) * task.channels * kTile : nullptr;
+  float* made = task.y ? task.y + static_cast<size_t>(tile - task.y_begin / kTile) * task.channels * kTile
+                       : nullptr;
   const float* seen = made ? made : task.inputs[0].data + tile * task.inputs[0].tile_stride;
   V total[kVectors];
   for (int i = 0; i < kVectors; i++) total[i] = set(0.0f);
