@@ -178,7 +178,7 @@ void binary_gemm(const BinaryGemmTask& task) {
     if (*lists.state == Lists::kNone)
       list_channels(task.weights, row_bytes(task.channels, task.layer_taps),
                     tap_bytes(task.channels), task.layer_taps, task.channels, lists);
-    if (*lists.state == Lists::kReady) {
+    if (*lists.state != Lists::kTooLong) {
       if (pixels > 256)
         multiply_slices<__m512i>(task, segments, gathered, lists);
       else

@@ -12,7 +12,8 @@
 constexpr int kSlicePixels = 512;  // of a call, at most; rows of 64 bytes hold them
 constexpr int kSliceUnits = 48;    // of eight channels, at most, that are counted together: a segment
 constexpr int kMostListed = 255;   // a count has eight bits
-constexpr int kListStep = 16;      // lists are filled up to multiples of it, with a channel of zeros
+constexpr int kMostCentred = 127;  // and twice a count, less their number, with its sign
+constexpr int kListStep = 8;      // lists are filled up to multiples of it, with a channel of zeros
 constexpr int kSliceRows = 8;     // rows whose counts wait together for their scales
 
 #define BIMACOSR_BOTH(name, operation)                                                       \
@@ -24,6 +25,7 @@ BIMACOSR_BOTH(low16, unpacklo_epi16)
 BIMACOSR_BOTH(high16, unpackhi_epi16)
 BIMACOSR_BOTH(low32, unpacklo_epi32)
 BIMACOSR_BOTH(high32, unpackhi_epi32)
+BIMACOSR_BOTH(less8, sub_epi8)
 #undef BIMACOSR_BOTH
 inline __m512i parity(__m512i a, __m512i b, __m512i c) {
   return _mm512_ternarylogic_epi64(a, b, c, 0x96);
@@ -44,6 +46,14 @@ inline __m512i turn(__m512i a) {
 }
 inline __m256i turn(__m256i a) {
   return _mm256_gf2p8affine_epi64_epi8(_mm256_set1_epi64x(0x0102040810204080), a, 0);
+}
+
+template <typename Reg>
+inline Reg all8(int value) {
+  if constexpr (sizeof(Reg) == 64)
+    return _mm512_set1_epi8(static_cast<char>(value));
+  else
+    return _mm256_set1_epi8(static_cast<char>(value));
 }
 
 template <typename Reg>
@@ -76,19 +86,27 @@ template <int level, typename Reg>
   }
 }
 
-// How many of the listed channels are 1, per pixel: 16 pixels at p lie from slice_place(p) on.
-template <typename Reg>
-inline void count_listed(const uint8_t* signs, const uint16_t* list, int length, uint8_t* counts) {
-  Reg planes[8] = {};
+// Per pixel, how many of the listed channels are 1; or, where all lists are so short that the result
+// has eight bits, twice as many, less how many there are. 16 pixels at p lie from slice_place(p) on.
+template <typename Reg, bool centred>
+inline void count_listed(const uint8_t* signs, const uint16_t* list, int length, int listed,
+                         uint8_t* counts) {
+  Reg planes[9] = {};  // the last stays 0
   int i = 0;
   for (; i + 32 <= length; i += 32)
     add_carry<5>(add_listed<5>(signs, list + i, planes), planes);
-  if (i < length) add_carry<4>(add_listed<4>(signs, list + i, planes), planes);
+  if (i + 16 <= length) {
+    add_carry<4>(add_listed<4>(signs, list + i, planes), planes);
+    i += 16;
+  }
+  if (i < length) add_carry<3>(add_listed<3>(signs, list + i, planes), planes);
   Reg pairs[8], quads[8];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {
-    pairs[k] = low8(planes[7 - 2 * k], planes[6 - 2 * k]);
-    pairs[4 + k] = high8(planes[7 - 2 * k], planes[6 - 2 * k]);
+    const Reg high = planes[centred ? 6 - 2 * k : 7 - 2 * k];
+    const Reg low = planes[centred ? (k < 3 ? 5 - 2 * k : 8) : 6 - 2 * k];
+    pairs[k] = low8(high, low);
+    pairs[4 + k] = high8(high, low);
   }
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {  // half of the pixels, then half of the planes
@@ -96,12 +114,15 @@ inline void count_listed(const uint8_t* signs, const uint16_t* list, int length,
     quads[k / 2 * 4 + k % 2] = low16(pairs[at], pairs[at + 1]);
     quads[k / 2 * 4 + k % 2 + 2] = high16(pairs[at], pairs[at + 1]);
   }
+  const Reg centre = all8<Reg>(listed);
   Reg* to = reinterpret_cast<Reg*>(counts);
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {
     const int at = k / 2 * 4 + k % 2 * 2;
-    to[2 * k] = turn(low32(quads[at], quads[at + 1]));
-    to[2 * k + 1] = turn(high32(quads[at], quads[at + 1]));
+    Reg even = turn(low32(quads[at], quads[at + 1])), odd = turn(high32(quads[at], quads[at + 1]));
+    if constexpr (centred) even = less8(even, centre), odd = less8(odd, centre);
+    to[2 * k] = even;
+    to[2 * k + 1] = odd;
   }
 }
 
@@ -122,10 +143,11 @@ struct Segments {
 struct Lists {
   struct Row {
     uint32_t first;  // of `channels`
-    uint32_t length;
+    uint16_t length, listed;
     float middle;  // of the counts: -P / 2
   };
-  enum State : uint32_t { kNone, kReady, kTooLong };  // too long: a count might have nine bits
+  // centred: their counts can be, see count_listed; too long: a count might have nine bits
+  enum State : uint32_t { kNone, kCentred, kReady, kTooLong };
   State* state;
   Row* rows;  // summand by summand, of each kChannels
   uint16_t* channels;
@@ -150,7 +172,7 @@ inline void list_channels(const uint8_t* weights, size_t row_bytes, size_t tap_b
   alignas(64) uint16_t counting[32];
   for (int i = 0; i < 32; i++) counting[i] = static_cast<uint16_t>(8 * i);
   const __m512i first32 = _mm512_load_si512(counting);
-  *lists.state = Lists::kReady;
+  *lists.state = Lists::kCentred;
   uint32_t end = 0;
   Lists::Row* row = lists.rows;
   for (int t = 0; t < taps; t++)
@@ -176,8 +198,10 @@ inline void list_channels(const uint8_t* weights, size_t row_bytes, size_t tap_b
         }
         const __m512i zeros = _mm512_set1_epi16(static_cast<short>(64 * segments.each));
         _mm512_storeu_si512(lists.channels + end + listed, zeros);
-        const uint32_t length = (listed + kListStep - 1) / kListStep * kListStep;
-        *row = {end, length, -0.5f * static_cast<float>(listed)};
+        if (listed > kMostCentred) *lists.state = Lists::kReady;
+        const int length = (listed + kListStep - 1) / kListStep * kListStep;
+        *row = {end, static_cast<uint16_t>(length), static_cast<uint16_t>(listed),
+                -0.5f * static_cast<float>(listed)};
         end += length;
       }
     }
@@ -280,8 +304,14 @@ inline void gather(const BinaryGemmTask& task, const Segments& segments, const G
   }
 }
 
+template <bool centred>
+inline V centred_count(const uint8_t* count, const Lists::Row& row) {
+  if constexpr (centred) return from_int8(reinterpret_cast<const int8_t*>(count));
+  return add(from_uint8(count), set(row.middle));
+}
+
 // sums of `rows` rows from the `first`th on, from their counts
-template <typename Reg, int rows>
+template <typename Reg, bool centred, int rows>
 inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
                          const Gathered& gathered, const Lists& lists, int first) {
   const int pixels = task.end - task.begin;
@@ -293,15 +323,15 @@ inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
     const uint8_t* count0 = counts + slice_place(p, sizeof(Reg));
     const uint8_t* count1 = counts + slice_place(p + 16, sizeof(Reg));
     for (int t = 0; t < task.tap_count; t++) {
-      const V scale0 = mul(set(4.0f), load(task.taps[t].scales + task.begin + p));
-      const V scale1 = mul(set(4.0f), load(task.taps[t].scales + task.begin + p + 16));
+      const V factor = set(centred ? 2.0f : 4.0f);
+      const V scale0 = mul(factor, load(task.taps[t].scales + task.begin + p));
+      const V scale1 = mul(factor, load(task.taps[t].scales + task.begin + p + 16));
       const Lists::Row* row = lists.rows + static_cast<size_t>(task.taps[t].weight) * segments.of_tap * kChannels + first;
       for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
 #pragma GCC unroll 4
         for (int n = 0; n < rows; n++) {
-          const V middle = set(row[n].middle);
-          sum[n][0] = fma(scale0, add(from_uint8(count0 + 512 * n), middle), sum[n][0]);
-          sum[n][1] = fma(scale1, add(from_uint8(count1 + 512 * n), middle), sum[n][1]);
+          sum[n][0] = fma(scale0, centred_count<centred>(count0 + 512 * n, row[n]), sum[n][0]);
+          sum[n][1] = fma(scale1, centred_count<centred>(count1 + 512 * n, row[n]), sum[n][1]);
         }
         count0 += kSliceRows * 512;
         count1 += kSliceRows * 512;
@@ -313,7 +343,7 @@ inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
   }
 }
 
-template <typename Reg>
+template <typename Reg, bool centred>
 inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments,
                             const Gathered& gathered, const Lists& lists) {
   for (int first = 0; first < task.rows; first += kSliceRows) {
@@ -324,12 +354,22 @@ inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments
       const Lists::Row* row = lists.rows + static_cast<size_t>(task.taps[t].weight) * segments.of_tap * kChannels;
       for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
         for (int n = first; n < last; n++)
-          count_listed<Reg>(slices, lists.channels + row[n].first, row[n].length,
-                            counts + (n - first) * 512);
+          count_listed<Reg, centred>(slices, lists.channels + row[n].first, row[n].length,
+                                     row[n].listed, counts + (n - first) * 512);
         slices += segments.bytes();
         counts += kSliceRows * 512;
       }
     }
-    for (int n = first; n < last; n += 4) scale_listed<Reg, 4>(task, segments, gathered, lists, n);
+    for (int n = first; n < last; n += 4)
+      scale_listed<Reg, centred, 4>(task, segments, gathered, lists, n);
   }
+}
+
+template <typename Reg>
+inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments,
+                            const Gathered& gathered, const Lists& lists) {
+  if (*lists.state == Lists::kCentred)
+    multiply_slices<Reg, true>(task, segments, gathered, lists);
+  else
+    multiply_slices<Reg, false>(task, segments, gathered, lists);
 }
