@@ -47,8 +47,7 @@ BinaryLayer::BinaryLayer(const Kernels& kernels, const BinarySource& source)
     sparse_start_.assign(outputs_ + 1, 0);
     for (int i : order) {
       sparse_start_[source.sparse_rows[i] + 1]++;
-      sparse_column_.push_back(source.sparse_columns[i]);
-      sparse_value_.push_back(source.sparse_values[i]);
+      sparse_.push_back({source.sparse_columns[i], source.sparse_values[i]});
     }
     for (int n = 0; n < outputs_; n++) sparse_start_[n + 1] += sparse_start_[n];
   }

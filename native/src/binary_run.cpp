@@ -126,8 +126,7 @@ EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame
                : MapView{seen_by(call, space), static_cast<size_t>(inputs_) * kTile, inputs_};
   if (!sparse_start_.empty()) {
     rest.sparse_start = sparse_start_.data();
-    rest.sparse_column = sparse_column_.data();
-    rest.sparse_value = sparse_value_.data();
+    rest.sparse = sparse_.data();
   }
   rest.low_rank = rank_ ? low_rank_out_.data() : nullptr;
   rest.rank = rank_;

@@ -73,6 +73,11 @@ struct BinaryGemmTask {
   void* sign_scratch;  // sign_scratch_bytes(channels, most taps of a call), aligned to 64
 };
 
+struct SparseEntry {
+  int32_t column;
+  float value;
+};
+
 // What follows the sums, in this order:
 //   v = rprelu(scale * sum + bias) + sparse + low rank;  v = prelu(v);  v = gain * v + residual
 struct EpilogueTask {
@@ -84,9 +89,8 @@ struct EpilogueTask {
   const float* rprelu;  // (before, slope, after) per channel; null: none
   MapView x;            // float input of the layer, for the sparse branch
   int x_begin;          // the pixel that `x` starts with
-  const int32_t* sparse_start;  // channels + 1 offsets into the two below; null: none
-  const int32_t* sparse_column;
-  const float* sparse_value;
+  const int32_t* sparse_start;  // channels + 1 offsets into `sparse`; null: none
+  const SparseEntry* sparse;
   const float* low_rank;  // channels x rank; null: none
   int rank;
   const float* projected;

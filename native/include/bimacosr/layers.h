@@ -147,8 +147,8 @@ class BinaryLayer {
   size_t block_bytes_;
   Buffer<uint8_t> weights_;
   std::vector<float> scale_, half_scale_, bias_, rprelu_, low_rank_in_, low_rank_out_;
-  std::vector<int32_t> sparse_start_, sparse_column_;
-  std::vector<float> sparse_value_;
+  std::vector<int32_t> sparse_start_;
+  std::vector<SparseEntry> sparse_;
 };
 
 // A 3x3 convolution in float, stride 1, zero padding.

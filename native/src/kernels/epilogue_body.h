@@ -57,10 +57,10 @@ inline void add_low_rank(const EpilogueTask& task, int n, int p, V (*v)[kWide]) 
 // v += what the sparse branch gives for output channel n
 inline void add_sparse(const EpilogueTask& task, int n, int p, V* v) {
   const float* x = task.x.data + (p - task.x_begin) / kTile * task.x.tile_stride + p % kTile;
-  const int last = task.sparse_start[n + 1];
-  for (int e = task.sparse_start[n]; e < last; e++) {
-    const float* from = x + task.sparse_column[e] * kTile;
-    const V value = set(task.sparse_value[e]);
+  const SparseEntry* last = task.sparse + task.sparse_start[n + 1];
+  for (const SparseEntry* e = task.sparse + task.sparse_start[n]; e != last; e++) {
+    const float* from = x + e->column * kTile;
+    const V value = set(e->value);
     for (int i = 0; i < kWide; i++) v[i] = fma(value, load(from + i * kLanes), v[i]);
   }
 }

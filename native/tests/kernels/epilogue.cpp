@@ -33,16 +33,17 @@ struct Inputs {
     for (Map* map : {&x, &projected, &residual}) random->fill(map, -2.0f, 2.0f);
     random->fill(&sums, g.mean - 2.0f, g.mean + 2.0f);
     for (int n = 0; n <= g.channels; n++) {
-      sparse_start.push_back(static_cast<int32_t>(sparse_column.size()));
+      sparse_start.push_back(static_cast<int32_t>(sparse.size()));
       for (int e = random->below(4); n < g.channels && e > 0; e--) {
-        sparse_column.push_back(random->below(x.channels()));
-        sparse_value.push_back(random->between(-1.0f, 1.0f));
+        const int column = random->below(x.channels());
+        sparse.push_back({column, random->between(-1.0f, 1.0f)});
       }
     }
   }
   Map sums, x, projected, residual;
-  std::vector<float> scale, bias, rprelu, low_rank, prelu, gain, sparse_value;
-  std::vector<int32_t> sparse_start, sparse_column;
+  std::vector<float> scale, bias, rprelu, low_rank, prelu, gain;
+  std::vector<int32_t> sparse_start;
+  std::vector<SparseEntry> sparse;
 };
 
 double leaky(double v, double slope) { return v < 0 ? v * slope : v; }
@@ -52,7 +53,7 @@ double naive(const Inputs& in, const Geometry& g, const Steps& steps, int n, int
   if (steps.rprelu)
     v = leaky(v + in.rprelu[3 * n], in.rprelu[3 * n + 1]) + in.rprelu[3 * n + 2];
   for (int e = in.sparse_start[n]; steps.sparse && e < in.sparse_start[n + 1]; e++)
-    v += static_cast<double>(in.sparse_value[e]) * in.x.at(in.sparse_column[e], p);
+    v += static_cast<double>(in.sparse[e].value) * in.x.at(in.sparse[e].column, p);
   for (int k = 0; steps.low_rank && k < g.rank; k++)
     v += static_cast<double>(in.low_rank[n * g.rank + k]) * in.projected.at(k, p);
   if (steps.prelu) v = leaky(v, in.prelu[n]);
@@ -80,8 +81,7 @@ EpilogueTask task_of(const Inputs& in, const Geometry& g, const Steps& steps, Ou
   task.rprelu = steps.rprelu ? in.rprelu.data() : nullptr;
   task.x = in.x.view();
   task.sparse_start = steps.sparse ? in.sparse_start.data() : nullptr;
-  task.sparse_column = in.sparse_column.data();
-  task.sparse_value = in.sparse_value.data();
+  task.sparse = in.sparse.data();
   task.low_rank = steps.low_rank ? in.low_rank.data() : nullptr;
   task.rank = g.rank;
   task.projected = in.projected.view().data;
