@@ -32,11 +32,11 @@ __attribute__((noinline)) double repeat(uint64_t count) {
 }  // namespace avx2
 
 namespace avx512 {
-// An exclusive or, a count and an addition: 64 pixels of 8 channels.
+// An adder of three bits: it takes one more listed channel of 512 pixels, which stands for two.
 __attribute__((noinline)) double repeat(uint64_t count) {
-#define STEP(sum, bits)                                                                   \
-  "vpxord %%zmm14, %%zmm15, %%zmm" bits "\n vpopcntb %%zmm" bits ", %%zmm" bits            \
-  "\n vpaddb %%zmm" bits ", %%zmm" sum ", %%zmm" sum "\n"
+#define STEP(sum, carry)                                                                  \
+  "vpternlogq $0x96, %%zmm14, %%zmm15, %%zmm" sum "\n vpternlogq $0xb2, %%zmm14, %%zmm" sum \
+  ", %%zmm" carry "\n"
 #define STEPS                                                             \
   STEP("0", "7") STEP("1", "8") STEP("2", "9") STEP("3", "10")            \
   STEP("4", "11") STEP("5", "12") STEP("6", "13")
@@ -47,7 +47,7 @@ __attribute__((noinline)) double repeat(uint64_t count) {
                  "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 #undef STEPS
 #undef STEP
-  return 4 * 7 * 64 * 8;
+  return 4 * 7 * 512 * 2;
 }
 }  // namespace avx512
 

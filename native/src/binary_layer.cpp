@@ -156,7 +156,7 @@ void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space
   space.sums_.resize(space.pool.threads());
   space.scratch_.resize(space.pool.threads());
   space.sign_scratch_.resize(space.pool.threads());
-  space.listed_.assign(space.pool.threads(), -1);
+  space.listed_.assign(space.pool.threads(), {0, 0});
   const bool gathers = kernels_.sign_scratch_bytes;
   const int blocks = (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
   for (int i = 0; i < space.pool.threads(); i++) {

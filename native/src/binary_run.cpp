@@ -168,7 +168,8 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
   const int share = round_up((end - begin + cuts - 1) / cuts, kernels_.gemm_pixels);
   const int parts = (end - begin + share - 1) / share;
   // where signs are rearranged for all blocks, a job has many
-  const int each = kernels_.sign_scratch_bytes ? (blocks * parts + threads - 1) / threads : 1;
+  const bool keeps = kernels_.sign_scratch_bytes;
+  const int each = keeps ? (blocks * parts + threads - 1) / threads : 1;
   const int in_group = std::min(blocks, each), groups = (blocks + in_group - 1) / in_group;
   const size_t scratch_bytes = block_scratch();
   space.pool.run(groups * parts, [&](int job, int thread) {
@@ -176,9 +177,10 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
     const int last = std::min(end, first + share);
     const int last_block = std::min(blocks, first_block + in_group);
     uint8_t* scratch = space.scratch_[thread].data();
-    // blocks of the last strip are still there
-    const bool new_weights = space.listed_[thread] != first_block || in_group == 1;
-    space.listed_[thread] = first_block;
+    // those of the last strip are still there
+    Workspace::Blocks& listed = space.listed_[thread];
+    const bool new_weights = !keeps || listed.first != first_block || listed.count < in_group;
+    if (new_weights) listed = {first_block, in_group};
     BinaryGemmTask gemm{};
     gemm.taps = taps.data();
     gemm.tap_count = tap_count;

@@ -64,7 +64,8 @@ Processor ask_processor() {
   constexpr int kAmxTile = 24, kAmxInt8 = 25;                                              // of d
   found.avx2 = has(b, {kAvx2});
   found.avx512 = found.avx2 && has(saved, {kMasks, kZmm, kHighZmm}) &&
-                 has(b, {kAvx512F, kAvx512Dq, kAvx512Bw, kAvx512Vl}) && has(c, {kVbmi, kVbmi2, kGfni, kBitalg});
+                 has(b, {kAvx512F, kAvx512Dq, kAvx512Bw, kAvx512Vl}) &&
+                 has(c, {kVbmi, kVbmi2, kGfni, kBitalg});
   found.amx = found.avx512 && has(saved, {kTileConfig, kTiles}) && has(d, {kAmxTile, kAmxInt8});
   return found;
 }

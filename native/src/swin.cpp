@@ -13,7 +13,9 @@ namespace {
 
 constexpr int kNatural = UnetMemory::kNatural;
 constexpr float kApart = -100.0f;  // added to the logits of two tokens that must not see each other
-constexpr int kStripTiles = 8;     // tiles whose tokens go through several layers while near
+// tiles whose tokens go through several layers while near: more cost less each, fewer are shared
+// among threads
+constexpr int kLeastStripTiles = 4, kMostStripTiles = 8;
 
 int window_tiles(int window) { return (window * window + kTile - 1) / kTile; }
 
@@ -135,13 +137,16 @@ class SwinRun {
   // Calls work(first window, windows, worker) for all windows, some at a time.
   template <typename Function>
   void for_strips(const Function& work) {
-    const int each = std::max(1, kStripTiles / window_tiles_);
+    const int threads = memory_.pool.threads();
+    const int share = (windows_.height + threads - 1) / threads * window_tiles_;
+    const int tiles = std::clamp(share, kLeastStripTiles, kMostStripTiles);
+    const int each = std::max(1, tiles / window_tiles_);
     const int strips = (windows_.height + each - 1) / each;
     const auto strip = [&](int i, UnetMemory::Worker& worker) {
       work(i * each, std::min(each, windows_.height - i * each), worker);
     };
     // too few strips for the threads: all threads share each of them
-    if (strips < memory_.pool.threads())
+    if (strips < threads)
       for (int i = 0; i < strips; i++) strip(i, memory_.all);
     else
       memory_.pool.run(strips,

@@ -61,7 +61,10 @@ class Workspace {
   std::vector<Buffer<float>> sums_;         // per thread
   std::vector<Buffer<uint8_t>> scratch_;    // per thread
   std::vector<Buffer<uint8_t>> sign_scratch_;  // per thread
-  std::vector<int> listed_;  // per thread: the first of the blocks whose weights are in the scratch
+  struct Blocks {
+    int first, count;
+  };
+  std::vector<Blocks> listed_;  // per thread: of which output channels the scratch has the weights
   std::vector<Buffer<float>> products_;     // per thread, see run_double
   Buffer<float> edges_[2];                  // see PhaseTask
   Buffer<float> planes_;

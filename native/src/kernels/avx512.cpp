@@ -46,6 +46,7 @@ inline size_t row_bytes(int channels, int taps) { return taps * tap_bytes(channe
 constexpr int kFewRows = 4, kFewPixels = 256;
 
 #include "bit_slices_body.h"
+#include "slice_sums_body.h"
 
 // the words of each row, and room for a read beyond the last
 size_t weight_bytes(int channels, int taps) {

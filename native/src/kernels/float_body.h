@@ -150,28 +150,35 @@ inline void prepare(const PrepareTask& task) {
 
 #include "epilogue_body.h"
 
-// 16 pixels by kConvChannels output channels at a time
-inline void float_conv(const FloatConvTask& task) {
-  constexpr int vectors = 16 / kLanes;
-  for (int x = 0; x < task.width; x += 16) {
-    V sum[kConvChannels][vectors];
-    for (int n = 0; n < kConvChannels; n++)
-      for (int i = 0; i < vectors; i++) sum[n][i] = set(task.bias[n]);
-    const float* weights = task.weights;
-    const float* plane = task.planes + static_cast<ptrdiff_t>(task.y) * task.row_stride + x;
-    for (int c = 0; c < task.channels; c++, plane += task.plane_stride)
-      for (int t = 0; t < 9; t++, weights += kConvChannels) {
-        const float* from = plane + (t / 3 - 1) * static_cast<ptrdiff_t>(task.row_stride) + t % 3 - 1;
-        V value[vectors];
-        for (int i = 0; i < vectors; i++) value[i] = load(from + i * kLanes);
-        for (int n = 0; n < kConvChannels; n++)
-          for (int i = 0; i < vectors; i++) sum[n][i] = fma(set(weights[n]), value[i], sum[n][i]);
-      }
-    const int p = task.y * task.out_row + x;
+// `vectors` of pixels from column x on, by `channels` output channels
+template <int channels, int vectors>
+inline void convolve(const FloatConvTask& task, int x) {
+  V sum[channels][vectors];
+  for (int n = 0; n < channels; n++)
+    for (int i = 0; i < vectors; i++) sum[n][i] = set(task.bias[n]);
+  const float* weights = task.weights;
+  const float* plane = task.planes + static_cast<ptrdiff_t>(task.y) * task.row_stride + x;
+  for (int c = 0; c < task.channels; c++, plane += task.plane_stride)
+    for (int t = 0; t < 9; t++, weights += kConvChannels) {
+      const float* from = plane + (t / 3 - 1) * static_cast<ptrdiff_t>(task.row_stride) + t % 3 - 1;
+      V value[vectors];
+      for (int i = 0; i < vectors; i++) value[i] = load(from + i * kLanes);
+      for (int n = 0; n < channels; n++)
+        for (int i = 0; i < vectors; i++) sum[n][i] = fma(set(weights[n]), value[i], sum[n][i]);
+    }
+  for (int i = 0; i < vectors; i++) {
+    const int p = task.y * task.out_row + x + i * kLanes;
     float* out = task.out + p / kTile * task.out_tile_stride + p % kTile;
-    for (int n = 0; n < task.count; n++)
-      for (int i = 0; i < vectors; i++) store(out + n * kTile + i * kLanes, sum[n][i]);
+    for (int n = 0; n < channels && n < task.count; n++) store(out + n * kTile, sum[n][i]);
   }
+}
+
+inline void float_conv(const FloatConvTask& task) {
+  constexpr int few = 4, wide = 4;  // of a layer that makes a picture, the same sums in other shape
+  int x = 0;
+  if (kConvChannels > few && task.count <= few)
+    for (; x + wide * kLanes <= task.width; x += wide * kLanes) convolve<few, wide>(task, x);
+  for (; x < task.width; x += 16) convolve<kConvChannels, 16 / kLanes>(task, x);
 }
 
 // Rows first (six sums, in scratch), then columns.

@@ -82,7 +82,8 @@ void run(const Kernels& kernels, const Shape& shape, int count, Random* random, 
 
 void test_float_conv(const Kernels& kernels, Report* report) {
   Random random(4);
-  for (const Shape& shape : {Shape{1, 16, 4, 16}, {3, 21, 5, 32}, {8, 33, 3, 64}, {70, 48, 2, 48}})
+  for (const Shape& shape : {Shape{1, 16, 4, 16}, {3, 21, 5, 32}, {8, 33, 3, 64}, {70, 48, 2, 48},
+                             {5, 80, 3, 96}})
     for (int count = 1; count <= kernels.conv_channels; count++)
       run(kernels, shape, count, &random, report);
 }

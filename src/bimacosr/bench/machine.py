@@ -28,6 +28,8 @@ _FEATURES = (
     "avx512bw",
     "avx512_bitalg",
     "avx512_vpopcntdq",
+    "avx512_vbmi2",
+    "gfni",
     "avx512vbmi",
     "avx512_bf16",
     "amx_int8",

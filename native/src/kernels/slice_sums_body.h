@@ -1,0 +1,174 @@
+// The sums of signs by slices (bit_slices_body.h): from bytes of eight channels a pixel to a register
+// a channel, and from counts of listed channels to scaled sums. Included by avx512.cpp, in its
+// namespace.
+
+// 8x8 words of 64 bits
+inline void transpose_words(const __m512i* from, uint8_t* to) {
+  __m512i pairs[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    pairs[i] = _mm512_unpacklo_epi64(from[2 * i], from[2 * i + 1]);
+    pairs[4 + i] = _mm512_unpackhi_epi64(from[2 * i], from[2 * i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int odd = 0; odd < 2; odd++) {
+    const __m512i* p = pairs + 4 * odd;
+    const __m512i a = _mm512_shuffle_i64x2(p[0], p[1], 0x44);
+    const __m512i b = _mm512_shuffle_i64x2(p[0], p[1], 0xee);
+    const __m512i c = _mm512_shuffle_i64x2(p[2], p[3], 0x44);
+    const __m512i d = _mm512_shuffle_i64x2(p[2], p[3], 0xee);
+    uint8_t* row = to + 64 * odd;
+    _mm512_store_si512(row, _mm512_shuffle_i64x2(a, c, 0x88));
+    _mm512_store_si512(row + 128, _mm512_shuffle_i64x2(a, c, 0xdd));
+    _mm512_store_si512(row + 256, _mm512_shuffle_i64x2(b, d, 0x88));
+    _mm512_store_si512(row + 384, _mm512_shuffle_i64x2(b, d, 0xdd));
+  }
+}
+
+// One register a channel, from bytes of eight channels a pixel; rows of 64 bytes, and one of zeros.
+// Pixels after the last of `tiles` are 0.
+inline void gather_signs(const uint8_t* signs, size_t stride, int units, int each, int tiles,
+                         uint8_t* slices) {
+  alignas(64) uint8_t order[64];
+  for (int i = 0; i < 64; i++) order[i] = static_cast<uint8_t>(i % 8 * 8 + i / 8);
+  const __m512i by_channel = _mm512_load_si512(order);
+  const __m512i unit_bits = _mm512_set1_epi64(0x8040201008040201ull);
+  for (int u = 0; u < units; u++, signs += stride) {
+    __m512i words[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+      words[i] = _mm512_setzero_si512();
+      if (i >= tiles) continue;
+      const __m512i eight = _mm512_loadu_si512(signs + 64 * i);  // bytes: pixels; then: channels
+      words[i] = _mm512_permutexvar_epi8(by_channel,
+                                         _mm512_gf2p8affine_epi64_epi8(unit_bits, eight, 0));
+    }
+    transpose_words(words, slices + static_cast<size_t>(u) * 512);
+  }
+  _mm512_store_si512(slices + static_cast<size_t>(each) * 512, _mm512_setzero_si512());
+}
+
+// shared += scales * (C - 2 X) of one tap
+inline void add_shared(const uint8_t* signs, size_t stride, int channels, const float* scales,
+                       int pixels, float* shared) {
+  const int units = (channels + 7) / 8;
+  for (int p = 0; p < pixels; p += 64)
+    for (int first = 0; first < units; first += kSegment) {
+      const int last = units - first < kSegment ? units : first + kSegment;
+      __m512i ones = _mm512_setzero_si512();
+      for (int u = first; u < last; u++)
+        ones = _mm512_add_epi8(ones, _mm512_popcnt_epi8(_mm512_loadu_si512(signs + u * stride + p)));
+      alignas(64) uint8_t counts[64];
+      _mm512_store_si512(counts, ones);
+      const int counted = (8 * last < channels ? 8 * last : channels) - 8 * first;
+      const V all = set(static_cast<float>(counted));
+      for (int i = 0; i < 64; i += 16) {
+        const V dot = fma(set(-2.0f), from_uint8(counts + i), all);
+        store(shared + p + i, fma(load(scales + p + i), dot, load(shared + p + i)));
+      }
+    }
+}
+
+// What lies in the scratch of the signs: slices of each summand, counts of some rows, what is shared.
+struct Gathered {
+  uint8_t *slices, *counts;
+  float* shared;
+
+  Gathered(void* scratch, int summands, const Segments& segments)
+      : slices(static_cast<uint8_t*>(scratch)),
+        counts(slices + summands * segments.bytes()),
+        shared(reinterpret_cast<float*>(counts + static_cast<size_t>(summands) * kSliceRows * 512)) {}
+};
+
+inline size_t gathered_bytes(int channels, int taps) {
+  const Segments segments(channels);
+  const size_t summands = static_cast<size_t>(taps) * segments.of_tap;
+  return summands * (segments.bytes() + kSliceRows * 512) + kSlicePixels * sizeof(float);
+}
+
+inline void gather(const BinaryGemmTask& task, const Segments& segments, const Gathered& gathered) {
+  const int pixels = task.end - task.begin;
+  for (int p = 0; p < pixels; p += 16) store(gathered.shared + p, set(0.0f));
+  uint8_t* slices = gathered.slices;
+  for (int t = 0; t < task.tap_count; t++) {
+    const Tap& tap = task.taps[t];
+    const uint8_t* signs = tap.signs + task.begin;
+    for (int u = 0; u < segments.units; u += segments.each, slices += segments.bytes()) {
+      const int count = segments.units - u < segments.each ? segments.units - u : segments.each;
+      gather_signs(signs + u * task.sign_stride, task.sign_stride, count, segments.each,
+                   pixels / 64, slices);
+    }
+    add_shared(signs, task.sign_stride, task.channels, tap.scales + task.begin, pixels,
+               gathered.shared);
+  }
+}
+
+template <bool centred>
+inline V centred_count(const uint8_t* count, const Lists::Row& row) {
+  if constexpr (centred) return from_int8(reinterpret_cast<const int8_t*>(count));
+  return add(from_uint8(count), set(row.middle));
+}
+
+// sums of `rows` rows from the `first`th on, from their counts
+template <typename Reg, bool centred, int rows>
+inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
+                         const Gathered& gathered, const Lists& lists, int first) {
+  const int pixels = task.end - task.begin;
+  const uint8_t* counts = gathered.counts + first % kSliceRows * 512;
+  for (int p = 0; p < pixels; p += 32) {
+    V sum[rows][2];
+    for (int n = 0; n < rows; n++)
+      for (int i = 0; i < 2; i++) sum[n][i] = load(gathered.shared + p + 16 * i);
+    const uint8_t* count0 = counts + slice_place(p, sizeof(Reg));
+    const uint8_t* count1 = counts + slice_place(p + 16, sizeof(Reg));
+    for (int t = 0; t < task.tap_count; t++) {
+      const V factor = set(centred ? 2.0f : 4.0f);
+      const V scale0 = mul(factor, load(task.taps[t].scales + task.begin + p));
+      const V scale1 = mul(factor, load(task.taps[t].scales + task.begin + p + 16));
+      const Lists::Row* row = lists.of_tap(task.taps[t].weight, segments) + first;
+      for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
+#pragma GCC unroll 4
+        for (int n = 0; n < rows; n++) {
+          sum[n][0] = fma(scale0, centred_count<centred>(count0 + 512 * n, row[n]), sum[n][0]);
+          sum[n][1] = fma(scale1, centred_count<centred>(count1 + 512 * n, row[n]), sum[n][1]);
+        }
+        count0 += kSliceRows * 512;
+        count1 += kSliceRows * 512;
+      }
+    }
+    for (int n = 0; n < rows; n++)
+      for (int i = 0; i < 2; i++)
+        store(task.sums + (first + n) * task.sums_stride + p + 16 * i, sum[n][i]);
+  }
+}
+
+template <typename Reg, bool centred>
+inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments,
+                            const Gathered& gathered, const Lists& lists) {
+  for (int first = 0; first < task.rows; first += kSliceRows) {
+    const int last = task.rows - first < kSliceRows ? task.rows : first + kSliceRows;
+    const uint8_t* slices = gathered.slices;
+    uint8_t* counts = gathered.counts;
+    for (int t = 0; t < task.tap_count; t++) {
+      const Lists::Row* row = lists.of_tap(task.taps[t].weight, segments);
+      for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
+        for (int n = first; n < last; n++)
+          count_listed<Reg, centred>(slices, lists.channels + row[n].first, row[n].length,
+                                     row[n].listed, counts + (n - first) * 512);
+        slices += segments.bytes();
+        counts += kSliceRows * 512;
+      }
+    }
+    for (int n = first; n < last; n += 4)
+      scale_listed<Reg, centred, 4>(task, segments, gathered, lists, n);
+  }
+}
+
+template <typename Reg>
+inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments,
+                            const Gathered& gathered, const Lists& lists) {
+  if (*lists.state == Lists::kCentred)
+    multiply_slices<Reg, true>(task, segments, gathered, lists);
+  else
+    multiply_slices<Reg, false>(task, segments, gathered, lists);
+}
