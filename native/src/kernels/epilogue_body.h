@@ -14,25 +14,46 @@ inline V keep_picture(const EpilogueTask& task, V v, int p) {
   return v;
 }
 
-// Sum, and squares of the distances from the tile's own mean: a difference of large sums would lose
-// the variance of channels whose mean is large.
-inline void tile_moments(const EpilogueTask& task, const float* x, int p, float* to) {
-  const bool whole = task.width == task.row && p + kTile <= task.pixels;
+// Of a tile's 64 pixels of one channel, or of those that belong to the picture: their sum, and the
+// squares of their distances from their own mean. A difference of large sums would lose the variance
+// of channels whose mean is large.
+inline void part_moments(const EpilogueTask& task, const float* x, int p, float* to) {
   V sum = set(0.0f), squares = set(0.0f), count = set(0.0f);
   for (int i = 0; i < kTile; i += kLanes) {
-    const V v = load(x + i);
-    sum = add(sum, whole ? v : keep_picture(task, v, p + i));
-    if (!whole) count = add(count, keep_picture(task, set(1.0f), p + i));
+    sum = add(sum, keep_picture(task, load(x + i), p + i));
+    count = add(count, keep_picture(task, set(1.0f), p + i));
   }
-  const float pixels = whole ? static_cast<float>(kTile) : total(count);
+  const float pixels = total(count);
   to[0] = total(sum);
   const V mean = set(pixels > 0 ? to[0] / pixels : 0.0f);
   for (int i = 0; i < kTile; i += kLanes) {
-    V distance = sub(load(x + i), mean);
-    if (!whole) distance = keep_picture(task, distance, p + i);
+    const V distance = keep_picture(task, sub(load(x + i), mean), p + i);
     squares = fma(distance, distance, squares);
   }
   to[1] = total(squares);
+}
+
+// The same of whole tiles, from distances to the mean of four pixels.
+template <int channels>
+inline void tile_moments(const float* x, float* to) {
+  V sum[2] = {set(0.0f), set(0.0f)}, squares[2] = {set(0.0f), set(0.0f)};
+  float near[channels];
+  for (int c = 0; c < channels; c++) {
+    const float* of = x + c * kTile;
+    near[c] = 0.25f * ((of[0] + of[16]) + (of[32] + of[48]));
+    for (int i = 0; i < kTile; i += kLanes) {
+      const V distance = sub(load(of + i), set(near[c]));
+      sum[c] = add(sum[c], distance);
+      squares[c] = fma(distance, distance, squares[c]);
+    }
+  }
+  float all[4];
+  totals(sum[0], squares[0], sum[1], squares[1], all);
+  for (int c = 0; c < channels; c++) {
+    const float mean = all[2 * c] / kTile;
+    to[2 * c] = kTile * (near[c] + mean);
+    to[2 * c + 1] = all[2 * c + 1] - all[2 * c] * mean;
+  }
 }
 
 constexpr int kWide = 4;  // vectors of pixels at a time
@@ -127,12 +148,15 @@ inline void epilogue_channels(const EpilogueTask& task, int n) {
   else
     for (int p = task.begin; p < task.end; p += step) epilogue_part<channels, 0>(task, n, p);
   if (!task.moments) return;
-  for (int p = task.begin; p < task.end; p += kTile)
-    for (int at = n; at < n + channels; at++) {
-      const size_t tile = p / kTile;
-      tile_moments(task, task.out + tile * task.out_tile_stride + at * kTile, p,
-                   task.moments + 2 * (tile * task.moments_channels + at));
-    }
+  for (int p = task.begin; p < task.end; p += kTile) {
+    const size_t tile = p / kTile;
+    const float* x = task.out + tile * task.out_tile_stride + n * kTile;
+    float* to = task.moments + 2 * (tile * task.moments_channels + n);
+    if (task.width == task.row && p + kTile <= task.pixels)
+      tile_moments<channels>(x, to);
+    else
+      for (int c = 0; c < channels; c++) part_moments(task, x + c * kTile, p, to + 2 * c);
+  }
 }
 
 inline void epilogue(const EpilogueTask& task) {

@@ -36,6 +36,9 @@ inline V where_negative(V x, V a, V b) { return x.x < 0 ? a : b; }
 inline bool any_zero(V x) { return x.x == 0; }
 inline V first_lanes(V v, int n) { return {n > 0 ? v.x : 0}; }
 inline float total(V v) { return v.x; }
+inline void totals(V a, V b, V c, V d, float* to) {
+  to[0] = total(a), to[1] = total(b), to[2] = total(c), to[3] = total(d);
+}
 
 // Eight channels a byte, one byte a pixel: bit i is set where channel i is positive.
 struct SignUnit {

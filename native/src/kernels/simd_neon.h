@@ -33,3 +33,6 @@ inline V first_lanes(V v, int n) {
 }
 inline V from_int16(int16x4_t i) { return vcvtq_f32_s32(vmovl_s16(i)); }
 inline float total(V v) { return vaddvq_f32(v); }
+inline void totals(V a, V b, V c, V d, float* to) {
+  to[0] = total(a), to[1] = total(b), to[2] = total(c), to[3] = total(d);
+}
