@@ -7,7 +7,7 @@ namespace bimacosr {
 
 namespace {
 
-constexpr int kLeastStrip = 512;         // pixels, a multiple of every Kernels::gemm_pixels
+constexpr int kLeastStrip = 256;          // pixels
 constexpr int kStripFloats = 96 * 1024;   // floats of the input of a strip, about
 
 }  // namespace
@@ -72,8 +72,9 @@ void BinaryLayer::run(const BinaryCall& call, const Target& out, Workspace& spac
   frame.zero_seen = &zero_seen;
   // signs are made and used while they and the floats they come from are near
   const int floats = kStripFloats * space.pool.threads();  // each thread has a cache
-  const int strip = std::max(kLeastStrip, round_up(floats / inputs_, kLeastStrip));
-  if (!call.seen) frame.kept = std::min(frame.kept, round_up(strip + frame.reach, kLeastStrip));
+  const int step = std::max(kLeastStrip, kernels_.gemm_pixels);
+  const int strip = std::max(step, round_up(floats / inputs_, step));
+  if (!call.seen) frame.kept = std::min(frame.kept, round_up(strip + frame.reach, step));
   reserve(call, frame, space);
   int prepared = 0;
   for (int begin = 0; begin < frame.out_pixels; begin += strip) {

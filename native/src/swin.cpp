@@ -13,9 +13,9 @@ namespace {
 
 constexpr int kNatural = UnetMemory::kNatural;
 constexpr float kApart = -100.0f;  // added to the logits of two tokens that must not see each other
-// tiles whose tokens go through several layers while near: more cost less each, fewer are shared
-// among threads
-constexpr int kLeastStripTiles = 4, kMostStripTiles = 8;
+// Tiles whose tokens go through several layers while near: as many as a kernel takes at a time, but
+// not so many that a thread has none; yet not fewer than this.
+constexpr int kLeastStripTiles = 4;
 
 int window_tiles(int window) { return (window * window + kTile - 1) / kTile; }
 
@@ -139,7 +139,8 @@ class SwinRun {
   void for_strips(const Function& work) {
     const int threads = memory_.pool.threads();
     const int share = (windows_.height + threads - 1) / threads * window_tiles_;
-    const int tiles = std::clamp(share, kLeastStripTiles, kMostStripTiles);
+    const int at_a_time = layer_.embed->kernels().gemm_pixels / kTile;
+    const int tiles = std::max(kLeastStripTiles, std::min(share, at_a_time));
     const int each = std::max(1, tiles / window_tiles_);
     const int strips = (windows_.height + each - 1) / each;
     const auto strip = [&](int i, UnetMemory::Worker& worker) {
