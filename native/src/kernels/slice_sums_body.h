@@ -69,31 +69,35 @@ inline void add_shared(const uint8_t* signs, size_t stride, int channels, const 
     }
 }
 
-// What lies in the scratch of the signs: slices of each summand, counts of some rows, what is shared.
+// What lies in the scratch of the signs: slices of each summand, counts of some rows, what is shared,
+// and room for what is taken off the counts of kFewRows rows.
 struct Gathered {
   uint8_t *slices, *counts;
-  float* shared;
+  float *shared, *middles;
 
   Gathered(void* scratch, int summands, const Segments& segments)
       : slices(static_cast<uint8_t*>(scratch)),
         counts(slices + summands * segments.bytes()),
-        shared(reinterpret_cast<float*>(counts + static_cast<size_t>(summands) * kSliceRows * 512)) {}
+        shared(reinterpret_cast<float*>(counts + static_cast<size_t>(summands) * kSliceRows * 512)),
+        middles(shared + kSlicePixels) {}
 };
 
 inline size_t gathered_bytes(int channels, int taps) {
   const Segments segments(channels);
   const size_t summands = static_cast<size_t>(taps) * segments.of_tap;
-  return summands * (segments.bytes() + kSliceRows * 512) + kSlicePixels * sizeof(float);
+  return summands * (segments.bytes() + kSliceRows * 512 + kFewRows * sizeof(float)) +
+         kSlicePixels * sizeof(float);
 }
 
-inline void gather(const BinaryGemmTask& task, const Segments& segments, const Gathered& gathered) {
+inline void gather(const BinaryGemmTask& task, const Segments& segments, const Gathered& gathered,
+                   bool sliced) {
   const int pixels = task.end - task.begin;
   for (int p = 0; p < pixels; p += 16) store(gathered.shared + p, set(0.0f));
   uint8_t* slices = gathered.slices;
   for (int t = 0; t < task.tap_count; t++) {
     const Tap& tap = task.taps[t];
     const uint8_t* signs = tap.signs + task.begin;
-    for (int u = 0; u < segments.units; u += segments.each, slices += segments.bytes()) {
+    for (int u = 0; sliced && u < segments.units; u += segments.each, slices += segments.bytes()) {
       const int count = segments.units - u < segments.each ? segments.units - u : segments.each;
       gather_signs(signs + u * task.sign_stride, task.sign_stride, count, segments.each,
                    pixels / 64, slices);

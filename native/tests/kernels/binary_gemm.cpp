@@ -38,7 +38,7 @@ class Layer {
   }
 
   // The sums for the tap scales given, one per pixel and tap, from the kernels.
-  std::vector<float> sums(const std::vector<float>& scales);
+  std::vector<float> sums(const std::vector<float>& scales, int at_a_time);
   // The same, one multiplication at a time.
   double naive_sum(int n, int p, const std::vector<float>& scales) const;
 
@@ -135,7 +135,7 @@ Array<uint8_t> Layer::pack() const {
   return packed;
 }
 
-std::vector<float> Layer::sums(const std::vector<float>& scales) {
+std::vector<float> Layer::sums(const std::vector<float>& scales, int at_a_time) {
   constexpr float kUntouched = std::numeric_limits<float>::infinity();
   const Array<uint8_t> packed = pack();
   const size_t block = kernels_.weight_bytes(shape_.channels, taps_);
@@ -163,9 +163,9 @@ std::vector<float> Layer::sums(const std::vector<float>& scales) {
   const int stride = kernels_.gemm_pixels + 16;
   Array<float> out(static_cast<size_t>(kernels_.gemm_channels) * stride);
   std::vector<float> all(static_cast<size_t>(shape_.rows) * pixels_);
-  for (int p = 0; p < pixels_; p += kernels_.gemm_pixels)
+  for (int p = 0; p < pixels_; p += at_a_time)
     for (int b = 0; b < blocks; b++) {
-      const int end = std::min(pixels_, p + kernels_.gemm_pixels), first = b * kernels_.gemm_channels;
+      const int end = std::min(pixels_, p + at_a_time), first = b * kernels_.gemm_channels;
       std::fill_n(out.data(), out.size(), kUntouched);
       kernels_.binary_gemm({taps.data(), static_cast<int>(taps.size()), signs_.stride(),
                             shape_.channels, packed.data() + b * block, taps_,
@@ -208,15 +208,18 @@ std::vector<float> tap_scales(const Layer& layer, float low, float high, Random*
   return scales;
 }
 
-void compare(const Shape& shape, Layer* layer, const std::vector<float>& scales, double tolerance,
+void compare(const Kernels& kernels, const Shape& shape, Layer* layer, const std::vector<float>& scales, double tolerance,
              const std::string& test, Report* report) {
-  const std::vector<float> sums = layer->sums(scales);
+  const std::vector<float> sums = layer->sums(scales, kernels.gemm_pixels);
   for (int n = 0; n < shape.rows; n++)
     for (int p = 0; p < layer->pixels(); p++)
       report->check_near(sums[static_cast<size_t>(n) * layer->pixels() + p],
                          layer->naive_sum(n, p, scales), tolerance, test,
                          "row " + std::to_string(n) + ", pixel " + std::to_string(p));
   report->check(layer->gaps_kept(), test, "wrote beyond the pixels asked for");
+  for (int fewer = kTile; fewer < kernels.gemm_pixels; fewer *= 2)
+    report->check(layer->sums(scales, fewer) == sums, test,
+                  "other sums " + std::to_string(fewer) + " pixels at a time");
 }
 
 constexpr Shape kShapes[] = {
@@ -238,13 +241,13 @@ void test_binary_gemm(const Kernels& kernels, Report* report) {
                                std::to_string(shape.rows) + ", " + std::to_string(layer.taps()) +
                                " taps, " + (zero_is_positive ? "0 is +1" : "0 is 0");
       // integers below 2^24: equal to the last bit
-      compare(shape, &layer, tap_scales(layer, 1.0f, 1.0f, &random), 0.0, test, report);
+      compare(kernels, shape, &layer, tap_scales(layer, 1.0f, 1.0f, &random), 0.0, test, report);
       // the largest sums have the size of sqrt(taps * channels)
       const double size = std::sqrt(static_cast<double>(layer.taps()) * shape.channels);
-      compare(shape, &layer, tap_scales(layer, 0.1f, 1.0f, &random), 1e-5 * size, test + ", scaled",
+      compare(kernels, shape, &layer, tap_scales(layer, 0.1f, 1.0f, &random), 1e-5 * size, test + ", scaled",
               report);
       Layer uniform(kernels, shape, Values::kUniform, zero_is_positive, &random);
-      compare(shape, &uniform, tap_scales(uniform, 1.0f, 1.0f, &random), 0.0, test + ", uniform",
+      compare(kernels, shape, &uniform, tap_scales(uniform, 1.0f, 1.0f, &random), 0.0, test + ", uniform",
               report);
     }
 }
