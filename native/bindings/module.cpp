@@ -12,12 +12,14 @@ using namespace bimacosr;
 
 namespace {
 
+constexpr int kManyPixels = 1 << 20;  // of a layer that sees maps of any size
+
 std::shared_ptr<BinaryLayer> make_binary_layer(
     const std::string& isa, Array<uint64_t, nb::ndim<3>> signs, int inputs, Floats scale,
     std::optional<Floats> bias, std::optional<Matrix> rprelu,
     std::optional<Array<int32_t, nb::shape<2, -1>>> sparse_indices,
     std::optional<Floats> sparse_values, std::optional<Matrix> low_rank_in,
-    std::optional<Matrix> low_rank_out, bool zero_is_positive) {
+    std::optional<Matrix> low_rank_out, bool zero_is_positive, int pixels) {
   const size_t outputs = signs.shape(0), taps = signs.shape(1);
   require(inputs > 0 && static_cast<size_t>(inputs) <= kMostChannels && outputs > 0 &&
               outputs <= kMostChannels,
@@ -72,7 +74,8 @@ std::shared_ptr<BinaryLayer> make_binary_layer(
     source.low_rank_in = low_rank_in->data();
     source.low_rank_out = low_rank_out->data();
   }
-  return std::make_shared<BinaryLayer>(select_kernels(isa, inputs, source.taps), source);
+  return std::make_shared<BinaryLayer>(select_kernels(isa, inputs, source.taps, pixels),
+                                       source);
 }
 
 std::shared_ptr<FloatConv> make_float_conv(const std::string& isa,
@@ -217,7 +220,7 @@ NB_MODULE(_native, m) {
   m.def("binary_layer", &make_binary_layer, "isa"_a, "signs"_a, "inputs"_a, "scale"_a,
         "bias"_a = nb::none(), "rprelu"_a = nb::none(), "sparse_indices"_a = nb::none(),
         "sparse_values"_a = nb::none(), "low_rank_in"_a = nb::none(),
-        "low_rank_out"_a = nb::none(), "zero_is_positive"_a = false);
+        "low_rank_out"_a = nb::none(), "zero_is_positive"_a = false, "pixels"_a = kManyPixels);
   nb::class_<FloatConv>(m, "FloatConv")
       .def_prop_ro("inputs", &FloatConv::inputs)
       .def_prop_ro("outputs", &FloatConv::outputs)

@@ -68,17 +68,17 @@ void bind_timing(nb::module_& m) {
             require_between(outputs, 1 << 16, "outputs");
             require_between(inputs, 1 << 16, "inputs");
             if (taps != 1 && taps != 9) throw std::invalid_argument("a layer has 1 or 9 taps");
-            new (self) GemmTimer(select_kernels(isa, inputs, taps), outputs, inputs, taps, height,
-                                 width);
+            new (self) GemmTimer(select_kernels(isa, inputs, taps, height * width), outputs, inputs,
+                                 taps, height, width);
           },
           "isa"_a, "outputs"_a, "inputs"_a, "taps"_a, "height"_a, "width"_a)
       .def("run", &GemmTimer::run, nb::call_guard<nb::gil_scoped_release>());
   m.def(
       "layer_isa",
-      [](const std::string& isa, int inputs, int taps) {
-        return select_kernels(isa, inputs, taps).name;
+      [](const std::string& isa, int inputs, int taps, int pixels) {
+        return select_kernels(isa, inputs, taps, pixels).name;
       },
-      "isa"_a, "inputs"_a, "taps"_a);
+      "isa"_a, "inputs"_a, "taps"_a, "pixels"_a);
   m.def(
       "measure_ceiling",
       [](const std::string& isa) {

@@ -114,13 +114,15 @@ const Kernels& select_kernels(std::string_view name) {
                               std::string(name) + "'; it has " + names);
 }
 
-// Products of tiles have to be stored before they are scaled, which pays if they are sums of many:
-// measured, AMX is the faster for 3x3 layers from 192 to 320 channels on, and for no 1x1 layer.
-const Kernels& select_kernels(std::string_view name, int inputs, int taps) {
-  constexpr int kLeastForTiles = 256;
+// Products of tiles have to be stored before they are scaled, which pays if they are sums of many;
+// adders of bits want many pixels. Measured, AMX is the faster for 3x3 layers of many channels on
+// maps up to 16x16, and for no 1x1 layer.
+const Kernels& select_kernels(std::string_view name, int inputs, int taps, int pixels) {
+  constexpr int kLeastChannels = 256, kMostPixels = 256;
   const Kernels& best = select_kernels(name);
   if (name != "auto" || best.sign_layout != SignLayout::kGroups) return best;
-  return taps == 9 && inputs >= kLeastForTiles ? best : *available_kernels()[1];
+  const bool tiles = taps == 9 && inputs >= kLeastChannels && pixels <= kMostPixels;
+  return tiles ? best : *available_kernels()[1];
 }
 
 }  // namespace bimacosr

@@ -47,6 +47,7 @@ constexpr int kFewRows = 4, kFewPixels = 256;
 
 #include "bit_slices_body.h"
 #include "slice_sums_body.h"
+static_assert(kPixels == kSlicePixels);
 
 // the words of each row, room for a read beyond the last, and each summand's P
 inline size_t word_bytes(int channels, int taps) {
@@ -200,7 +201,7 @@ inline void find_middles(const BinaryGemmTask& task, const Segments& segments,
       }
 }
 
-constexpr int kLeastSliced = 256;  // pixels
+constexpr int kLeastSliced = 320;  // pixels
 
 void binary_gemm(const BinaryGemmTask& task) {
   const Segments segments(task.channels);
@@ -215,10 +216,7 @@ void binary_gemm(const BinaryGemmTask& task) {
       list_channels(task.weights, row_bytes(task.channels, task.layer_taps),
                     tap_bytes(task.channels), task.layer_taps, task.channels, lists);
     if (*lists.state != Lists::kTooLong) {
-      if (pixels > 256)
-        multiply_slices<__m512i>(task, segments, gathered, lists);
-      else
-        multiply_slices<__m256i>(task, segments, gathered, lists);
+      multiply_slices(task, segments, gathered, lists);
       return;
     }
   }

@@ -3,7 +3,7 @@
 // With x = 1 where a sign is +1 and 0 where it is -1, the dot of C signs with a row of weights is
 //   4 (S - P / 2) + (C - 2 X),   S: sum of x where the weight is +1,   X: sum of all x,
 // where P is how many weights are +1; the second bracket is the same for all rows. So about half of
-// the signs have to be added, and an adder takes two more bits of 512 pixels in two operations.
+// the signs have to be added, and an adder of three bits takes one more of 512 pixels in two operations.
 // Rows of weights become lists of the channels to add; the signs of the pixels at hand become one
 // register a channel, once for all rows.
 //
@@ -14,74 +14,42 @@ constexpr int kSlicePixels = 512;  // of a call, at most; rows of 64 bytes hold 
 constexpr int kSliceUnits = 48;    // of eight channels, at most, that are counted together: a segment
 constexpr int kMostListed = 255;   // a count has eight bits
 constexpr int kMostCentred = 127;  // and twice a count, less their number, with its sign
-constexpr int kListStep = 8;      // lists are filled up to multiples of it, with a channel of zeros
-constexpr int kSliceRows = 8;     // rows whose counts wait together for their scales
+constexpr int kListStep = 8;       // lists are filled up to multiples of it, with a channel of zeros
+constexpr int kSliceRows = 8;      // rows whose counts wait together for their scales
 
-#define BIMACOSR_BOTH(name, operation)                                                       \
-  inline __m512i name(__m512i a, __m512i b) { return _mm512_##operation(a, b); }             \
-  inline __m256i name(__m256i a, __m256i b) { return _mm256_##operation(a, b); }
-BIMACOSR_BOTH(low8, unpacklo_epi8)
-BIMACOSR_BOTH(high8, unpackhi_epi8)
-BIMACOSR_BOTH(low16, unpacklo_epi16)
-BIMACOSR_BOTH(high16, unpackhi_epi16)
-BIMACOSR_BOTH(low32, unpacklo_epi32)
-BIMACOSR_BOTH(high32, unpackhi_epi32)
-BIMACOSR_BOTH(less8, sub_epi8)
-#undef BIMACOSR_BOTH
-inline __m512i parity(__m512i a, __m512i b, __m512i c) {
-  return _mm512_ternarylogic_epi64(a, b, c, 0x96);
-}
-inline __m256i parity(__m256i a, __m256i b, __m256i c) {
-  return _mm256_ternarylogic_epi64(a, b, c, 0x96);
-}
-// of a + b + c, from the parity of the three instead of a: so each operation overwrites an input
-inline __m512i carry(__m512i b, __m512i sum, __m512i c) {
-  return _mm512_ternarylogic_epi64(b, sum, c, 0xb2);
-}
-inline __m256i carry(__m256i b, __m256i sum, __m256i c) {
-  return _mm256_ternarylogic_epi64(b, sum, c, 0xb2);
-}
+using Bits = __m512i;
+
+inline Bits parity(Bits a, Bits b, Bits c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
+// Of a + b + c, from the parity of the three instead of a: so each operation overwrites an input.
+inline Bits carry(Bits b, Bits sum, Bits c) { return _mm512_ternarylogic_epi64(b, sum, c, 0xb2); }
 // Of every 8 bytes: bit i of byte j is what bit 7 - j of byte 7 - i was.
-inline __m512i turn(__m512i a) {
+inline Bits turn(Bits a) {
   return _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080), a, 0);
 }
-inline __m256i turn(__m256i a) {
-  return _mm256_gf2p8affine_epi64_epi8(_mm256_set1_epi64x(0x0102040810204080), a, 0);
-}
-
-template <typename Reg>
-inline Reg all8(int value) {
-  if constexpr (sizeof(Reg) == 64)
-    return _mm512_set1_epi8(static_cast<char>(value));
-  else
-    return _mm256_set1_epi8(static_cast<char>(value));
-}
-
-template <typename Reg>
-inline Reg slice(const uint8_t* planes, uint16_t channel) {  // in steps of 8 bytes
-  return *reinterpret_cast<const Reg*>(planes + static_cast<size_t>(channel) * 8);
+inline Bits slice(const uint8_t* slices, uint16_t channel) {  // in steps of 8 bytes
+  return _mm512_load_si512(slices + static_cast<size_t>(channel) * 8);
 }
 
 // Adds 2^level listed channels to planes[0] to planes[level - 1]; returns the carry beyond these.
-template <int level, typename Reg>
-[[gnu::always_inline]] inline Reg add_listed(const uint8_t* signs, const uint16_t* list,
-                                             Reg* planes) {
+template <int level>
+[[gnu::always_inline]] inline Bits add_listed(const uint8_t* signs, const uint16_t* list,
+                                              Bits* planes) {
   if constexpr (level == 0) {
-    return slice<Reg>(signs, *list);
+    return slice(signs, *list);
   } else {
-    const Reg a = add_listed<level - 1>(signs, list, planes);
-    const Reg b = add_listed<level - 1>(signs, list + (1 << (level - 1)), planes);
-    Reg& plane = planes[level - 1];
+    const Bits a = add_listed<level - 1>(signs, list, planes);
+    const Bits b = add_listed<level - 1>(signs, list + (1 << (level - 1)), planes);
+    Bits& plane = planes[level - 1];
     plane = parity(plane, a, b);
     return carry(a, plane, b);
   }
 }
 
-template <int level, typename Reg>
-[[gnu::always_inline]] inline void add_carry(Reg more, Reg* planes) {
+template <int level>
+[[gnu::always_inline]] inline void add_carry(Bits more, Bits* planes) {
 #pragma GCC unroll 8
   for (int i = level; i < 8; i++) {
-    const Reg next = planes[i] & more;
+    const Bits next = planes[i] & more;
     planes[i] ^= more;
     more = next;
   }
@@ -89,10 +57,10 @@ template <int level, typename Reg>
 
 // Per pixel, how many of the listed channels are 1; or, where all lists are so short that the result
 // has eight bits, twice as many, less how many there are. 16 pixels at p lie from slice_place(p) on.
-template <typename Reg, bool centred>
+template <bool centred>
 inline void count_listed(const uint8_t* signs, const uint16_t* list, int length, int listed,
                          uint8_t* counts) {
-  Reg planes[9] = {};  // the last stays 0
+  Bits planes[9] = {};  // the last stays 0
   int i = 0;
   for (; i + 32 <= length; i += 32)
     add_carry<5>(add_listed<5>(signs, list + i, planes), planes);
@@ -101,33 +69,34 @@ inline void count_listed(const uint8_t* signs, const uint16_t* list, int length,
     i += 16;
   }
   if (i < length) add_carry<3>(add_listed<3>(signs, list + i, planes), planes);
-  Reg pairs[8], quads[8];
+  Bits pairs[8], quads[8];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {
-    const Reg high = planes[centred ? 6 - 2 * k : 7 - 2 * k];
-    const Reg low = planes[centred ? (k < 3 ? 5 - 2 * k : 8) : 6 - 2 * k];
-    pairs[k] = low8(high, low);
-    pairs[4 + k] = high8(high, low);
+    const Bits high = planes[centred ? 6 - 2 * k : 7 - 2 * k];
+    const Bits low = planes[centred ? (k < 3 ? 5 - 2 * k : 8) : 6 - 2 * k];
+    pairs[k] = _mm512_unpacklo_epi8(high, low);
+    pairs[4 + k] = _mm512_unpackhi_epi8(high, low);
   }
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {  // half of the pixels, then half of the planes
     const int at = k / 2 * 4 + k % 2 * 2;
-    quads[k / 2 * 4 + k % 2] = low16(pairs[at], pairs[at + 1]);
-    quads[k / 2 * 4 + k % 2 + 2] = high16(pairs[at], pairs[at + 1]);
+    quads[k / 2 * 4 + k % 2] = _mm512_unpacklo_epi16(pairs[at], pairs[at + 1]);
+    quads[k / 2 * 4 + k % 2 + 2] = _mm512_unpackhi_epi16(pairs[at], pairs[at + 1]);
   }
-  const Reg centre = all8<Reg>(listed);
-  Reg* to = reinterpret_cast<Reg*>(counts);
+  const Bits centre = _mm512_set1_epi8(static_cast<char>(listed));
+  Bits* to = reinterpret_cast<Bits*>(counts);
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {
     const int at = k / 2 * 4 + k % 2 * 2;
-    Reg even = turn(low32(quads[at], quads[at + 1])), odd = turn(high32(quads[at], quads[at + 1]));
-    if constexpr (centred) even = less8(even, centre), odd = less8(odd, centre);
+    Bits even = turn(_mm512_unpacklo_epi32(quads[at], quads[at + 1]));
+    Bits odd = turn(_mm512_unpackhi_epi32(quads[at], quads[at + 1]));
+    if constexpr (centred) even = _mm512_sub_epi8(even, centre), odd = _mm512_sub_epi8(odd, centre);
     to[2 * k] = even;
     to[2 * k + 1] = odd;
   }
 }
 
-inline int slice_place(int p, int reg_bytes) { return p / 16 % 8 * reg_bytes + p / 128 * 16; }
+inline int slice_place(int p) { return p / 16 % 8 * 64 + p / 128 * 16; }
 
 // How a layer's signs are cut: all taps, and all segments of each, are summands of their own.
 struct Segments {

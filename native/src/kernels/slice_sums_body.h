@@ -114,7 +114,7 @@ inline V centred_count(const uint8_t* count, const Lists::Row& row) {
 }
 
 // sums of `rows` rows from the `first`th on, from their counts
-template <typename Reg, bool centred, int rows>
+template <bool centred, int rows>
 inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
                          const Gathered& gathered, const Lists& lists, int first) {
   const int pixels = task.end - task.begin;
@@ -123,8 +123,8 @@ inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
     V sum[rows][2];
     for (int n = 0; n < rows; n++)
       for (int i = 0; i < 2; i++) sum[n][i] = load(gathered.shared + p + 16 * i);
-    const uint8_t* count0 = counts + slice_place(p, sizeof(Reg));
-    const uint8_t* count1 = counts + slice_place(p + 16, sizeof(Reg));
+    const uint8_t* count0 = counts + slice_place(p);
+    const uint8_t* count1 = counts + slice_place(p + 16);
     for (int t = 0; t < task.tap_count; t++) {
       const V factor = set(centred ? 2.0f : 4.0f);
       const V scale0 = mul(factor, load(task.taps[t].scales + task.begin + p));
@@ -146,7 +146,7 @@ inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
   }
 }
 
-template <typename Reg, bool centred>
+template <bool centred>
 inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments,
                             const Gathered& gathered, const Lists& lists) {
   for (int first = 0; first < task.rows; first += kSliceRows) {
@@ -157,22 +157,21 @@ inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments
       const Lists::Row* row = lists.of_tap(task.taps[t].weight, segments);
       for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
         for (int n = first; n < last; n++)
-          count_listed<Reg, centred>(slices, lists.channels + row[n].first, row[n].length,
+          count_listed<centred>(slices, lists.channels + row[n].first, row[n].length,
                                      row[n].listed, counts + (n - first) * 512);
         slices += segments.bytes();
         counts += kSliceRows * 512;
       }
     }
     for (int n = first; n < last; n += 4)
-      scale_listed<Reg, centred, 4>(task, segments, gathered, lists, n);
+      scale_listed<centred, 4>(task, segments, gathered, lists, n);
   }
 }
 
-template <typename Reg>
 inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments,
                             const Gathered& gathered, const Lists& lists) {
   if (*lists.state == Lists::kCentred)
-    multiply_slices<Reg, true>(task, segments, gathered, lists);
+    multiply_slices<true>(task, segments, gathered, lists);
   else
-    multiply_slices<Reg, false>(task, segments, gathered, lists);
+    multiply_slices<false>(task, segments, gathered, lists);
 }

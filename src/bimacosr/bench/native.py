@@ -134,6 +134,7 @@ def _binary_layer(isa: str, shape: LayerShape) -> Any:
         sparse_values=normal(entries),
         low_rank_in=normal(RANK, shape.inputs),
         low_rank_out=normal(shape.outputs, RANK),
+        pixels=shape.height * shape.width,
     )
 
 

@@ -13,7 +13,7 @@ __all__ = ["layer_isa", "measure_ceilings", "place_under"]
 
 def layer_isa(isa: str, shape: LayerShape) -> str:
     """The instruction set that such a layer runs on; "auto" lets the engine choose by its shape."""
-    name: str = open_native().layer_isa(isa, shape.inputs, shape.taps)
+    name: str = open_native().layer_isa(isa, shape.inputs, shape.taps, shape.height * shape.width)
     return name
 
 

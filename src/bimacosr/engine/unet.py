@@ -138,9 +138,9 @@ class _Builder:
         down, skips = self.stages_down()
         name, channels = "middle_block", bottom.channels
         middle = [
-            self.res_block(f"{name}.0", channels, channels),
+            self.res_block(f"{name}.0", channels, channels, bottom.size),
             self.swin_layer(f"{name}.1", channels, bottom.size),
-            self.res_block(f"{name}.2", channels, channels),
+            self.res_block(f"{name}.2", channels, channels, bottom.size),
         ]
         up = list(self.stages_up(skips))
         norm = self.norm("out.0", top.channels)
@@ -157,14 +157,15 @@ class _Builder:
         for level in self.levels:
             for i in range(level.res_blocks):
                 name = f"input_blocks.{len(stages) + 1}"
-                stage = [self.res_block(f"{name}.0", channels, level.channels)]
+                stage = [self.res_block(f"{name}.0", channels, level.channels, level.size)]
                 channels = level.channels
                 if level.attention and i == 0:
                     stage.append(self.swin_layer(f"{name}.1", channels, level.size))
                 stages.append(stage)
                 skips.append(channels)
             if level is not self.levels[-1]:
-                stages.append([self.downsample(f"input_blocks.{len(stages) + 1}.0.op", channels)])
+                op = f"input_blocks.{len(stages) + 1}.0.op"
+                stages.append([self.downsample(op, channels, level.size // 2)])
                 skips.append(channels)
         return stages, skips
 
@@ -174,17 +175,22 @@ class _Builder:
         for level in reversed(self.levels):
             for i in range(level.res_blocks + 1):
                 name = f"output_blocks.{number}"
-                stage = [self.res_block(f"{name}.0", channels + skips.pop(), level.channels)]
+                c_in = channels + skips.pop()
+                stage = [self.res_block(f"{name}.0", c_in, level.channels, level.size)]
                 channels, number = level.channels, number + 1
                 if level.attention and i == 0:
                     stage.append(self.swin_layer(f"{name}.1", channels, level.size))
                 if level is not self.levels[0] and i == level.res_blocks:
                     conv = f"{name}.{len(stage)}.conv"
-                    stage.append(self.native.upsample(self.binary(conv, channels, channels, 9)))
+                    layer = self.convolution(conv, channels, channels, level.size)
+                    stage.append(self.native.upsample(layer))
                 yield stage
 
-    def res_block(self, name: str, c_in: int, c_out: int) -> Any:
-        """A residual block, with the time step in its second norm or in its first convolution."""
+    def res_block(self, name: str, c_in: int, c_out: int, size: int) -> Any:
+        """A residual block, with the time step in its second norm or in its first convolution.
+
+        `size`, here and below, is the nominal one of the map that layers see.
+        """
         modulated = self.settings.use_scale_shift_norm
         width = 2 * c_out if modulated else c_out
         if self.folded:
@@ -203,14 +209,14 @@ class _Builder:
             skip = self.binary(f"{name}.skip_connection", c_out, c_in)
         return self.native.res_block(
             self.norm(f"{name}.in_layers.0", c_in),
-            self.native.binary_layer(self.isa, **inner),
+            self.native.binary_layer(self.isa, **inner, pixels=size**2),
             self.native.group_norm(weight, bias),
-            self.binary(f"{name}.out_layers.3", c_out, c_out, 9),
+            self.convolution(f"{name}.out_layers.3", c_out, c_out, size),
             skip,
         )
 
     def swin_layer(self, name: str, channels: int, size: int) -> Any:
-        """Swin blocks between two 1x1 convolutions; `size` is the nominal one of the map."""
+        """Swin blocks between two 1x1 convolutions."""
         inner, window = self.settings.swin_embed_dim, min(self.settings.window_size, size)
         shifted = size > self.settings.window_size
         blocks = [
@@ -240,7 +246,7 @@ class _Builder:
             self.binary(f"{name}.mlp.fc2", inner, hidden),
         )
 
-    def downsample(self, name: str, channels: int) -> Any:
+    def downsample(self, name: str, channels: int, size: int) -> Any:
         """A 3x3 convolution of stride 2.
 
         Where a layer of stride 1 has its sparse branch, it adds the mean of each four pixels. Its
@@ -248,12 +254,17 @@ class _Builder:
         """
         layer = self.student.layer(name, channels, channels, 9)
         used = {k: v for k, v in layer.items() if not k.startswith(("sparse", "low_rank"))}
-        return self.native.downsample(self.native.binary_layer(self.isa, **used), self.pooled)
+        op = self.native.binary_layer(self.isa, **used, pixels=size**2)
+        return self.native.downsample(op, self.pooled)
 
-    def binary(self, name: str, c_out: int, c_in: int, taps: int = 1) -> Any:
-        """A 1-bit layer."""
-        arguments = self.student.layer(name, c_out, c_in, taps)
-        return self.native.binary_layer(self.isa, **arguments)
+    def binary(self, name: str, c_out: int, c_in: int) -> Any:
+        """A 1-bit layer for each pixel."""
+        return self.native.binary_layer(self.isa, **self.student.layer(name, c_out, c_in, 1))
+
+    def convolution(self, name: str, c_out: int, c_in: int, size: int) -> Any:
+        """A 1-bit 3x3 convolution."""
+        arguments = self.student.layer(name, c_out, c_in, 9)
+        return self.native.binary_layer(self.isa, **arguments, pixels=size**2)
 
     def float_convolution(self, name: str, c_out: int, c_in: int) -> Any:
         """A 3x3 convolution in float."""
