@@ -28,8 +28,8 @@ def torch_layer(
     return layer.eval().requires_grad_(False)
 
 
-def native_layer(layer: nn.Module, isa: str, *, zero_is_positive: bool) -> Any:
-    """The native layer with the same parameters."""
+def native_layer(layer: nn.Module, isa: str, *, zero_is_positive: bool, **others: Any) -> Any:
+    """The native layer with the same parameters; `others` go to the native module."""
 
     def floats(name: str) -> np.ndarray:
         return np.ascontiguousarray(layer.get_parameter(name).detach().numpy(), np.float32)
@@ -57,4 +57,5 @@ def native_layer(layer: nn.Module, isa: str, *, zero_is_positive: bool) -> Any:
         np.stack(rprelu),
         zero_is_positive=zero_is_positive,
         **branches,
+        **others,
     )

@@ -22,7 +22,9 @@ SHAPES = [
     (160, 96, 3, 16, 64),
     (193, 40, 1, 5, 31),
     (320, 64, 3, 8, 8),
+    (480, 20, 3, 24, 32),
     (700, 48, 1, 12, 13),
+    (700, 48, 1, 20, 32),
 ]
 """Channels in and out, kernel, height, width."""
 
@@ -51,17 +53,31 @@ def test_a_one_bit_convolution(isa: str, of_zero: int, shape: tuple[int, ...]) -
     assert worst(native.run(x), expected) < 1e-5
 
 
+@pytest.mark.parametrize("isa", instruction_sets())
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_any_number_of_threads_gives_the_same_numbers(isa: str, kernel: int) -> None:
+    layer = torch_layer(160, 70, kernel, 5, BinarizeSettings())
+    native = native_layer(layer, isa, zero_is_positive=False)
+    x = picture(160, 21, 64)  # shares are longer and shorter than what kernels take at a time
+    alone = native.run(x, threads=1)
+    for threads in (2, 3, 5, 8):
+        np.testing.assert_array_equal(native.run(x, threads=threads), alone)
+
+
+@pytest.mark.parametrize("side", [16, 64])
 @pytest.mark.parametrize("inputs", [64, 320])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_a_layer_runs_on_what_was_forced_or_is_best_for_it(inputs: int, kernel: int) -> None:
+def test_a_layer_runs_on_what_was_forced_or_is_best_for_it(
+    inputs: int, kernel: int, side: int
+) -> None:
     layer = torch_layer(inputs, 32, kernel, 3, BinarizeSettings())
     chosen = {
-        isa: native_layer(layer, isa, zero_is_positive=True).isa
+        isa: native_layer(layer, isa, zero_is_positive=True, pixels=side**2).isa
         for isa in (*instruction_sets(), "auto")
     }
     automatic = chosen.pop("auto")
     assert chosen == {isa: isa for isa in instruction_sets()}
-    tiles = kernel == 3 and inputs == 320  # what AMX is the best for
+    tiles = kernel == 3 and inputs == 320 and side == 16  # what AMX is the best for
     vectors = [isa for isa in instruction_sets() if isa != "amx"]
     assert automatic == (instruction_sets() if tiles else vectors)[0]
 
