@@ -59,9 +59,10 @@ constexpr int kAhead = 12;  // channels after this one that the cache is asked f
 // Channels that are projected right after they were made, while they are in the first-level cache.
 constexpr int kProjected = 32;
 
-// projected += low_rank y for one tile and the channels from `begin` on
+// projected += low_rank y for one tile and the channels from `begin` on. Inlined, it would lack
+// registers: GCC keeps those of the caller's loop, and one of the sums in memory.
 template <int rank>
-inline void project_channels(const PrepareTask& task, const float* y, int first, int tile,
+[[gnu::noinline]] void project_channels(const PrepareTask& task, const float* y, int first, int tile,
                              int begin, int end) {
   constexpr int wide = kVectors < 2 ? 1 : 2;
   float* to = task.projected + (static_cast<size_t>(tile) * task.rank + first) * kTile;
