@@ -5,6 +5,9 @@
 
 namespace bimacosr {
 
+// Floats between the rows of sums: rows a power of two apart would meet in the first-level cache.
+inline constexpr int kSumsGap = 16;
+
 inline int round_up(int value, int to) { return (value + to - 1) / to * to; }
 
 // Pixels before 0 and after the last are reached by taps; there the scales are 0.

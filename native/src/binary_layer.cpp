@@ -161,7 +161,7 @@ void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space
   const bool gathers = kernels_.sign_scratch_bytes;
   const int blocks = (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
   for (int i = 0; i < space.pool.threads(); i++) {
-    space.sums_[i].reserve(static_cast<size_t>(kernels_.gemm_channels) * kernels_.gemm_pixels);
+    space.sums_[i].reserve(static_cast<size_t>(kernels_.gemm_channels) * (kernels_.gemm_pixels + kSumsGap));
     space.scratch_[i].reserve(block_scratch() * (gathers ? blocks : 1));
     if (gathers) space.sign_scratch_[i].reserve(kernels_.sign_scratch_bytes(inputs_, 2 * taps_));
   }

@@ -188,7 +188,7 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
     gemm.channels = inputs_;
     gemm.layer_taps = taps_;
     gemm.sums = space.sums_[thread].data();
-    gemm.sums_stride = kernels_.gemm_pixels;
+    gemm.sums_stride = kernels_.gemm_pixels + kSumsGap;
     gemm.sign_scratch = space.sign_scratch_[thread].data();
     for (int p = first; p < last; p += kernels_.gemm_pixels) {
       gemm.begin = p;

@@ -140,28 +140,30 @@ inline void epilogue_part(const EpilogueTask& task, int n, int p) {
     for (int i = 0; i < kWide; i++) store(out + c * kTile + i * kLanes, v[c][i]);
 }
 
+// One tile of the pixels, of `channels` output channels from the nth on
 template <int channels>
-inline void epilogue_channels(const EpilogueTask& task, int n) {
+inline void epilogue_tile(const EpilogueTask& task, int n, int tile_begin) {
   constexpr int step = kWide * kLanes;
-  if (task.rank == 8)
-    for (int p = task.begin; p < task.end; p += step) epilogue_part<channels, 8>(task, n, p);
-  else
-    for (int p = task.begin; p < task.end; p += step) epilogue_part<channels, 0>(task, n, p);
-  if (!task.moments) return;
-  for (int p = task.begin; p < task.end; p += kTile) {
-    const size_t tile = p / kTile;
-    const float* x = task.out + tile * task.out_tile_stride + n * kTile;
-    float* to = task.moments + 2 * (tile * task.moments_channels + n);
-    if (task.width == task.row && p + kTile <= task.pixels)
-      tile_moments<channels>(x, to);
+  for (int p = tile_begin; p < tile_begin + kTile; p += step)
+    if (task.rank == 8)
+      epilogue_part<channels, 8>(task, n, p);
     else
-      for (int c = 0; c < channels; c++) part_moments(task, x + c * kTile, p, to + 2 * c);
-  }
+      epilogue_part<channels, 0>(task, n, p);
+  if (!task.moments) return;
+  const size_t tile = tile_begin / kTile;
+  const float* x = task.out + tile * task.out_tile_stride + n * kTile;
+  float* to = task.moments + 2 * (tile * task.moments_channels + n);
+  if (task.width == task.row && tile_begin + kTile <= task.pixels)
+    tile_moments<channels>(x, to);
+  else
+    for (int c = 0; c < channels; c++) part_moments(task, x + c * kTile, tile_begin, to + 2 * c);
 }
 
 inline void epilogue(const EpilogueTask& task) {
   const int end = task.first + task.count;
-  int n = task.first;
-  for (; n + 2 <= end; n += 2) epilogue_channels<2>(task, n);
-  if (n < end) epilogue_channels<1>(task, n);
+  for (int p = task.begin; p < task.end; p += kTile) {
+    int n = task.first;
+    for (; n + 2 <= end; n += 2) epilogue_tile<2>(task, n, p);
+    if (n < end) epilogue_tile<1>(task, n, p);
+  }
 }
