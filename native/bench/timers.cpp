@@ -11,7 +11,6 @@ int round_up(int value, int to) { return (value + to - 1) / to * to; }
 // As BinaryLayer does: pixels that all blocks of output channels work on before the next ones.
 constexpr int kStrip = 1024;
 // As run_swin does: tiles that go through both layers before the next ones.
-constexpr int kStripTiles = 8;
 
 void fill_at_random(Map& map) {
   std::minstd_rand random(1);
@@ -47,18 +46,21 @@ PairTimer::PairTimer(std::shared_ptr<const BinaryLayer> first,
 }
 
 void PairTimer::run() {
-  const int strips = (in_.shape().tiles() + kStripTiles - 1) / kStripTiles;
+  const int tiles = in_.shape().tiles();
+  const int each = strip_tiles(first_->kernels(), tiles, memory_.pool.threads());
+  const int strips = (tiles + each - 1) / each;
+  const auto strip = [&](int i, UnetMemory::Worker& worker) {
+    run_strip(i * each, std::min(each, tiles - i * each), worker);
+  };
   if (strips < memory_.pool.threads())
-    for (int i = 0; i < strips; i++) run_strip(i * kStripTiles, memory_.all);
+    for (int i = 0; i < strips; i++) strip(i, memory_.all);
   else
-    memory_.pool.run(strips, [&](int i, int thread) {
-      run_strip(i * kStripTiles, *memory_.workers[thread]);
-    });
+    memory_.pool.run(strips, [&](int i, int thread) { strip(i, *memory_.workers[thread]); });
 }
 
-void PairTimer::run_strip(int first_tile, UnetMemory::Worker& worker) {
+void PairTimer::run_strip(int first_tile, int tiles, UnetMemory::Worker& worker) {
   const Shape& all = in_.shape();
-  const int begin = first_tile * kTile, tiles = std::min(kStripTiles, all.tiles() - first_tile);
+  const int begin = first_tile * kTile;
   const Shape strip{1, std::min(tiles * kTile, all.width - begin), tiles * kTile};
   const auto part = [&](float* data, int channels, int tile) {
     const size_t stride = static_cast<size_t>(channels) * kTile;

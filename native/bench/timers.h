@@ -33,7 +33,7 @@ class PairTimer {
   void run();
 
  private:
-  void run_strip(int first_tile, UnetMemory::Worker& worker);
+  void run_strip(int first_tile, int tiles, UnetMemory::Worker& worker);
 
   std::shared_ptr<const BinaryLayer> first_, second_;
   Activation between_;

@@ -13,9 +13,6 @@ namespace {
 
 constexpr int kNatural = UnetMemory::kNatural;
 constexpr float kApart = -100.0f;  // added to the logits of two tokens that must not see each other
-// Tiles whose tokens go through several layers while near: as many as a kernel takes at a time, but
-// not so many that a thread has none; yet not fewer than this.
-constexpr int kLeastStripTiles = 4;
 
 int window_tiles(int window) { return (window * window + kTile - 1) / kTile; }
 
@@ -138,9 +135,7 @@ class SwinRun {
   template <typename Function>
   void for_strips(const Function& work) {
     const int threads = memory_.pool.threads();
-    const int share = (windows_.height + threads - 1) / threads * window_tiles_;
-    const int at_a_time = layer_.embed->kernels().gemm_pixels / kTile;
-    const int tiles = std::max(kLeastStripTiles, std::min(share, at_a_time));
+    const int tiles = strip_tiles(layer_.embed->kernels(), windows_.tiles(), threads);
     const int each = std::max(1, tiles / window_tiles_);
     const int strips = (windows_.height + each - 1) / each;
     const auto strip = [&](int i, UnetMemory::Worker& worker) {
@@ -252,6 +247,12 @@ class SwinRun {
 };
 
 }  // namespace
+
+int strip_tiles(const Kernels& kernels, int tiles, int threads) {
+  constexpr int kLeast = 4;
+  const int share = (tiles + threads - 1) / threads;
+  return std::max(kLeast, std::min(share, kernels.gemm_pixels / kTile));
+}
 
 SwinLayer::SwinLayer(BinaryLayerPtr embed, BinaryLayerPtr unembed, int window,
                      std::vector<SwinBlock> blocks)

@@ -100,6 +100,10 @@ struct UnetSource {
   int multiple;  // what height and width must be multiples of
 };
 
+// How many tiles' tokens go through several layers of the Swin part while near: as many as a kernel
+// takes at a time, but not so many that a thread has none; yet not very few.
+int strip_tiles(const Kernels& kernels, int tiles, int threads);
+
 // What one run needs; it belongs to one run at a time.
 struct UnetMemory {
   explicit UnetMemory(int threads);
