@@ -2,6 +2,9 @@
 // a channel, and from counts of listed channels to scaled sums. Included by avx512.cpp, in its
 // namespace.
 
+constexpr int kFewRows = 4, kFewPixels = 256;  // see byte_counts_body.h
+constexpr int kByteUnits = 31;                 // units whose bits fit a byte
+
 // 8x8 words of 64 bits
 inline void transpose_words(const __m512i* from, uint8_t* to) {
   __m512i pairs[8];
@@ -53,8 +56,8 @@ inline void add_shared(const uint8_t* signs, size_t stride, int channels, const 
                        int pixels, float* shared) {
   const int units = (channels + 7) / 8;
   for (int p = 0; p < pixels; p += 64)
-    for (int first = 0; first < units; first += kSegment) {
-      const int last = units - first < kSegment ? units : first + kSegment;
+    for (int first = 0; first < units; first += kByteUnits) {
+      const int last = units - first < kByteUnits ? units : first + kByteUnits;
       __m512i ones = _mm512_setzero_si512();
       for (int u = first; u < last; u++)
         ones = _mm512_add_epi8(ones, _mm512_popcnt_epi8(_mm512_loadu_si512(signs + u * stride + p)));
