@@ -10,7 +10,6 @@ int round_up(int value, int to) { return (value + to - 1) / to * to; }
 
 // As BinaryLayer does: pixels that all blocks of output channels work on before the next ones.
 constexpr int kStrip = 1024;
-// As run_swin does: tiles that go through both layers before the next ones.
 
 void fill_at_random(Map& map) {
   std::minstd_rand random(1);

@@ -64,7 +64,7 @@ class Workspace {
   struct Blocks {
     int first, count;
   };
-  std::vector<Blocks> listed_;  // per thread: of which output channels the scratch has the weights
+  std::vector<Blocks> listed_;  // per thread: of output channels, whose weights are in the scratch
   std::vector<Buffer<float>> products_;     // per thread, see run_double
   Buffer<float> edges_[2];                  // see PhaseTask
   Buffer<float> planes_;

@@ -96,8 +96,8 @@ template <Activation activation>
 inline void prepare_tile(const PrepareTask& task, int p) {
   constexpr int unit = SignUnit::kChannels;
   const int tile = p / kTile;
-  float* made = task.y ? task.y + static_cast<size_t>(tile - task.y_begin / kTile) * task.channels * kTile
-                       : nullptr;
+  const size_t made_before = static_cast<size_t>(tile - task.y_begin / kTile) * task.channels;
+  float* made = task.y ? task.y + made_before * kTile : nullptr;
   const float* seen = made ? made : task.inputs[0].data + tile * task.inputs[0].tile_stride;
   V total[kVectors];
   for (int i = 0; i < kVectors; i++) total[i] = set(0.0f);
@@ -175,10 +175,12 @@ inline void convolve(const FloatConvTask& task, int x) {
 }
 
 inline void float_conv(const FloatConvTask& task) {
-  constexpr int few = 4, wide = 4;  // of a layer that makes a picture, the same sums in other shape
+  // where there are registers for many channels, a layer that makes a picture has few
+  constexpr int few = 4, wide = 4;
   int x = 0;
-  if (kConvChannels > few && task.count <= few)
-    for (; x + wide * kLanes <= task.width; x += wide * kLanes) convolve<few, wide>(task, x);
+  if constexpr (kConvChannels == few * wide)
+    if (task.count <= few)
+      for (; x + wide * kLanes <= task.width; x += wide * kLanes) convolve<few, wide>(task, x);
   for (; x < task.width; x += 16) convolve<kConvChannels, 16 / kLanes>(task, x);
 }
 

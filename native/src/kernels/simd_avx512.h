@@ -1,6 +1,7 @@
 // Sixteen floats. Included by the AVX-512 translation units only, inside their namespace, after
 // <immintrin.h>.
-#define BIMACOSR_SIMD_X86     // for what is not written on V
+// for what is not written on V
+#define BIMACOSR_SIMD_X86
 #define BIMACOSR_SIMD_AVX512
 
 using V = __m512;
