@@ -68,12 +68,13 @@ VqSettings make_settings(int in_channels, int out_channels, int channels,
 }
 
 template <typename Entry, typename Make>
-std::shared_ptr<VqAutoencoder> make_autoencoder(const std::string& isa, const VqSettings& settings,
+std::shared_ptr<VqAutoencoder> make_autoencoder(const Arithmetic& arithmetic,
+                                                const VqSettings& settings,
                                                 const std::map<std::string, Entry>& state,
                                                 const Make& make) {
   std::set<std::string> asked;
   auto made = std::make_shared<VqAutoencoder>(
-      select_kernels(isa), settings, [&](const std::string& name, const std::vector<int>& shape) {
+      arithmetic, settings, [&](const std::string& name, const std::vector<int>& shape) {
         return take(state, asked, name, shape, make);
       });
   for (const auto& [name, entry] : state)
@@ -81,20 +82,27 @@ std::shared_ptr<VqAutoencoder> make_autoencoder(const std::string& isa, const Vq
   return made;
 }
 
-std::shared_ptr<VqAutoencoder> autoencoder_of_arrays(const std::string& isa,
+bool has_bfloat16(const std::string& isa) { return select_kernels(isa).bfloat16 != nullptr; }
+
+Arithmetic make_arithmetic(const std::string& isa, bool bfloat16) {
+  require(!bfloat16 || has_bfloat16(isa), "'" + isa + "' does not multiply bfloat16");
+  return {select_kernels(isa), bfloat16 ? Precision::kBfloat16 : Precision::kFloat32};
+}
+
+std::shared_ptr<VqAutoencoder> autoencoder_of_arrays(const std::string& isa, bool bfloat16,
                                                      const VqSettings& settings,
                                                      const State& state) {
-  return make_autoencoder(isa, settings, state, [](const Array<float>& array) -> WeightSource {
+  return make_autoencoder(make_arithmetic(isa, bfloat16), settings, state, [](const Array<float>& array) -> WeightSource {
     return [array](Buffer<float>&) { return array.data(); };
   });
 }
 
-std::shared_ptr<VqAutoencoder> autoencoder_of_file(const std::string& isa,
+std::shared_ptr<VqAutoencoder> autoencoder_of_file(const std::string& isa, bool bfloat16,
                                                    const VqSettings& settings,
                                                    const std::string& path, const Places& places) {
   const auto file = std::make_shared<const WeightFile>(path);
   return make_autoencoder(
-      isa, settings, places, [&](const std::tuple<uint64_t, Shape>& place) -> WeightSource {
+      make_arithmetic(isa, bfloat16), settings, places, [&](const std::tuple<uint64_t, Shape>& place) -> WeightSource {
         size_t count = 1;
         for (size_t side : std::get<1>(place)) count *= side;
         return [file, offset = std::get<0>(place), count](Buffer<float>& space) {
@@ -178,9 +186,10 @@ void bind_vq(nb::module_& m) {
   nb::class_<VqSettings>(m, "VqSettings");
   m.def("vq_settings", &make_settings, "in_channels"_a, "out_channels"_a, "channels"_a,
         "channel_mult"_a, "num_res_blocks"_a, "z_channels"_a, "embed_dim"_a, "n_embed"_a);
-  m.def("vq_autoencoder", &autoencoder_of_arrays, "isa"_a, "settings"_a, "state"_a);
-  m.def("vq_autoencoder_of_file", &autoencoder_of_file, "isa"_a, "settings"_a, "path"_a,
-        "places"_a);
+  m.def("has_bfloat16", &has_bfloat16, "isa"_a);
+  m.def("vq_autoencoder", &autoencoder_of_arrays, "isa"_a, "bfloat16"_a, "settings"_a, "state"_a);
+  m.def("vq_autoencoder_of_file", &autoencoder_of_file, "isa"_a, "bfloat16"_a, "settings"_a,
+        "path"_a, "places"_a);
 }
 
 }  // namespace bimacosr

@@ -34,19 +34,17 @@ void load_patch(const ConvKernels& kernels, const PixelMap& map, const Normaliza
   }
 }
 
-void take_moments(const ConvKernels& kernels, Moments& moments, int part, const Rect& rect,
-                  const float* pixels, size_t row_stride) {
-  moments.pixels[part] = rect.rows * rect.columns;
-  kernels.moments({pixels, row_stride, rect.rows, rect.columns, moments.channels,
-                   moments.part(part)});
-}
-
 }  // namespace
 
-Convolution::Convolution(const Kernels& kernels, Sampling sampling, int size, int outputs,
+Convolution::Convolution(const Arithmetic& arithmetic, Sampling sampling, int size, int outputs,
                          int inputs, WeightSource weights, const float* bias)
-    : kernels_(*kernels.conv), sampling_(sampling), size_(size), outputs_(outputs),
+    : kernels_(*arithmetic.kernels.conv), sampling_(sampling), size_(size), outputs_(outputs),
       inputs_(inputs) {
+  if (arithmetic.rounded() && inputs >= kStepInputs) {
+    rounded_.emplace(kernels_, *arithmetic.rounded(), sampling, size, outputs, inputs,
+                     std::move(weights), bias);
+    return;
+  }
   const bool many = inputs >= kWinogradChannels && outputs >= kWinogradChannels;
   Panels panels(kernels_.panel, outputs, inputs, size * size, std::move(weights), bias);
   if (sampling == Sampling::kDoubled || (sampling == Sampling::kSame && size == 3 && many))
@@ -72,11 +70,14 @@ Convolution::Run::Run(const Convolution& layer, const Call& call, ThreadPool& po
   if (layer.sampling_ == Sampling::kHalf) out.reshape(layer.outputs_, height / 2, width / 2);
   if (layer.sampling_ == Sampling::kDoubled) out.reshape(layer.outputs_, 2 * height, 2 * width);
   const int rows = layer.direct_rows(out.width());
-  const int parts = layer.winograd_ ? layer.winograd_->blocks(out.height(), out.width())
-                                    : (out.height() + rows - 1) / rows;
+  const int parts = layer.rounded_    ? layer.rounded_->blocks(out.height(), out.width())
+                    : layer.winograd_ ? layer.winograd_->blocks(out.height(), out.width())
+                                      : (out.height() + rows - 1) / rows;
   if (call.moments) call.moments->reshape(parts, filled_up(layer.outputs_));
   scratch.threads.resize(pool.threads());
-  if (layer.winograd_)
+  if (layer.rounded_)
+    layer.rounded_->prepare(pool, scratch);
+  else if (layer.winograd_)
     layer.winograd_->prepare(pool, scratch);
   else
     panels_ = layer.panels_->ready(pool, scratch);
@@ -84,6 +85,7 @@ Convolution::Run::Run(const Convolution& layer, const Call& call, ThreadPool& po
 
 int Convolution::Run::band() const {
   const int height = call_.out->height(), width = call_.out->width();
+  if (layer_.rounded_) return layer_.rounded_->band();
   if (layer_.winograd_) return layer_.winograd_->band(height, width);
   return call_.moments ? layer_.direct_rows(width) : 1;
 }
@@ -95,7 +97,12 @@ int Convolution::Run::first_read(int begin) const {
 }
 
 void Convolution::Run::rows(int begin, int end) {
-  layer_.winograd_ ? rows_winograd(begin, end) : rows_direct(begin, end);
+  if (layer_.rounded_)
+    layer_.rounded_->run_rows(call_, begin, end, pool_, scratch_);
+  else if (layer_.winograd_)
+    rows_winograd(begin, end);
+  else
+    rows_direct(begin, end);
 }
 
 void Convolution::Run::rows_winograd(int begin, int end) {

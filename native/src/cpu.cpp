@@ -61,12 +61,14 @@ Processor ask_processor() {
   if (!has(saved, {kXmm, kYmm}) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
   constexpr int kAvx2 = 5, kAvx512F = 16, kAvx512Dq = 17, kAvx512Bw = 30, kAvx512Vl = 31;  // of b
   constexpr int kVbmi = 1, kVbmi2 = 6, kGfni = 8, kBitalg = 12;                            // of c
-  constexpr int kAmxTile = 24, kAmxInt8 = 25;                                              // of d
+  constexpr int kAmxBf16 = 22, kAmxTile = 24, kAmxInt8 = 25;                               // of d
+  constexpr int kAvx512Bf16 = 5;  // of a, leaf 1
   found.avx2 = has(b, {kAvx2});
   found.avx512 = found.avx2 && has(saved, {kMasks, kZmm, kHighZmm}) &&
                  has(b, {kAvx512F, kAvx512Dq, kAvx512Bw, kAvx512Vl}) &&
                  has(c, {kVbmi, kVbmi2, kGfni, kBitalg});
-  found.amx = found.avx512 && has(saved, {kTileConfig, kTiles}) && has(d, {kAmxTile, kAmxInt8});
+  found.amx = found.avx512 && has(saved, {kTileConfig, kTiles}) && has(d, {kAmxBf16, kAmxTile, kAmxInt8}) &&
+              __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, {kAvx512Bf16});
   return found;
 }
 

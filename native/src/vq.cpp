@@ -22,46 +22,50 @@ void read(const PixelMap& map, float* planes) {
     for (size_t p = 0; p < pixels; p++) *planes++ = map.at(0, 0)[p * stride + c];
 }
 
-VqLevel make_level(const Kernels& kernels, const VqWeights& weights, const std::string& name,
+VqLevel make_level(const Arithmetic& arithmetic, const VqWeights& weights, const std::string& name,
                    int inputs, int outputs, int blocks) {
   VqLevel level;
   for (int i = 0; i < blocks; i++)
-    level.blocks.emplace_back(kernels, weights, name + ".block." + std::to_string(i),
+    level.blocks.emplace_back(arithmetic, weights, name + ".block." + std::to_string(i),
                               i ? outputs : inputs, outputs);
   return level;
 }
 
 // `first`: channels after the first layer; `bottom`: of the middle; `last`: before the last layer.
-VqWay make_way(const Kernels& kernels, const VqWeights& weights, const std::string& name, int inputs,
-               int first, int bottom, int last, int outputs, std::vector<VqLevel> levels) {
-  return {load_convolution(kernels, weights, name + ".conv_in", Sampling::kSame, 3, first, inputs),
+VqWay make_way(const Arithmetic& arithmetic, const VqWeights& weights, const std::string& name,
+               int inputs, int first, int bottom, int last, int outputs, std::vector<VqLevel> levels) {
+  return {load_convolution(arithmetic, weights, name + ".conv_in", Sampling::kSame, 3, first,
+                           inputs),
           std::move(levels),
-          {kernels, weights, name + ".mid.block_1", bottom, bottom},
-          {kernels, weights, name + ".mid.attn_1", bottom},
-          {kernels, weights, name + ".mid.block_2", bottom, bottom},
+          {arithmetic, weights, name + ".mid.block_1", bottom, bottom},
+          {arithmetic, weights, name + ".mid.attn_1", bottom},
+          {arithmetic, weights, name + ".mid.block_2", bottom, bottom},
           {weights, name + ".norm_out", last},
-          load_convolution(kernels, weights, name + ".conv_out", Sampling::kSame, 3, outputs, last)};
+          load_convolution(arithmetic, weights, name + ".conv_out", Sampling::kSame, 3, outputs,
+                           last)};
 }
 
-VqWay make_encoder(const Kernels& kernels, const VqWeights& weights, const VqSettings& settings) {
+VqWay make_encoder(const Arithmetic& arithmetic, const VqWeights& weights,
+                   const VqSettings& settings) {
   std::vector<VqLevel> levels;
   int channels = settings.channels;
   for (size_t i = 0; i < settings.channel_mult.size(); i++) {
     const std::string name = "encoder.down." + std::to_string(i);
     const int width = settings.channels * settings.channel_mult[i];
     levels.push_back(
-        make_level(kernels, weights, name, channels, width, settings.num_res_blocks));
+        make_level(arithmetic, weights, name, channels, width, settings.num_res_blocks));
     channels = width;
     if (i + 1 < settings.channel_mult.size())
       levels.back().resample.emplace(load_convolution(
-          kernels, weights, name + ".downsample.conv", Sampling::kHalf, 3, width, width));
+          arithmetic, weights, name + ".downsample.conv", Sampling::kHalf, 3, width, width));
   }
-  return make_way(kernels, weights, "encoder", settings.in_channels,
+  return make_way(arithmetic, weights, "encoder", settings.in_channels,
                   settings.channels * settings.channel_mult[0], channels, channels,
                   settings.z_channels, std::move(levels));
 }
 
-VqWay make_decoder(const Kernels& kernels, const VqWeights& weights, const VqSettings& settings) {
+VqWay make_decoder(const Arithmetic& arithmetic, const VqWeights& weights,
+                   const VqSettings& settings) {
   std::vector<VqLevel> levels;
   const int bottom = settings.channels * settings.channel_mult.back();
   int channels = bottom;
@@ -69,27 +73,27 @@ VqWay make_decoder(const Kernels& kernels, const VqWeights& weights, const VqSet
     const std::string name = "decoder.up." + std::to_string(i);
     const int width = settings.channels * settings.channel_mult[i];
     levels.push_back(
-        make_level(kernels, weights, name, channels, width, settings.num_res_blocks + 1));
+        make_level(arithmetic, weights, name, channels, width, settings.num_res_blocks + 1));
     channels = width;
     if (i > 0)
       levels.back().resample.emplace(load_convolution(
-          kernels, weights, name + ".upsample.conv", Sampling::kDoubled, 3, width, width));
+          arithmetic, weights, name + ".upsample.conv", Sampling::kDoubled, 3, width, width));
   }
-  return make_way(kernels, weights, "decoder", settings.z_channels, bottom, bottom, channels,
+  return make_way(arithmetic, weights, "decoder", settings.z_channels, bottom, bottom, channels,
                   settings.out_channels, std::move(levels));
 }
 
 }  // namespace
 
-VqAutoencoder::VqAutoencoder(const Kernels& kernels, const VqSettings& settings,
+VqAutoencoder::VqAutoencoder(const Arithmetic& arithmetic, const VqSettings& settings,
                              const VqWeights& weights)
-    : kernels_(*kernels.conv),
+    : kernels_(*arithmetic.kernels.conv),
       settings_(settings),
-      encoder_(make_encoder(kernels, weights, settings)),
-      decoder_(make_decoder(kernels, weights, settings)),
-      quant_(load_convolution(kernels, weights, "quant_conv", Sampling::kSame, 1, settings.embed_dim,
-                              settings.z_channels)),
-      post_quant_(load_convolution(kernels, weights, "post_quant_conv", Sampling::kSame, 1,
+      encoder_(make_encoder(arithmetic, weights, settings)),
+      decoder_(make_decoder(arithmetic, weights, settings)),
+      quant_(load_convolution(arithmetic, weights, "quant_conv", Sampling::kSame, 1,
+                              settings.embed_dim, settings.z_channels)),
+      post_quant_(load_convolution(arithmetic, weights, "post_quant_conv", Sampling::kSame, 1,
                                    settings.z_channels, settings.embed_dim)),
       codes_(filled_up(settings.n_embed)) {
   const int dims = settings.embed_dim;

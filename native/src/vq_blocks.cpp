@@ -61,16 +61,17 @@ Normalization VqNorm::fold(const Moments& moments, bool silu) const {
   return result;
 }
 
-VqResBlock::VqResBlock(const Kernels& kernels, const VqWeights& weights, const std::string& name,
-                       int inputs, int outputs)
+VqResBlock::VqResBlock(const Arithmetic& arithmetic, const VqWeights& weights,
+                       const std::string& name, int inputs, int outputs)
     : norm1_(weights, name + ".norm1", inputs),
       norm2_(weights, name + ".norm2", outputs),
-      conv1_(load_convolution(kernels, weights, name + ".conv1", Sampling::kSame, 3, outputs, inputs)),
-      conv2_(
-          load_convolution(kernels, weights, name + ".conv2", Sampling::kSame, 3, outputs, outputs)) {
+      conv1_(load_convolution(arithmetic, weights, name + ".conv1", Sampling::kSame, 3, outputs,
+                              inputs)),
+      conv2_(load_convolution(arithmetic, weights, name + ".conv2", Sampling::kSame, 3, outputs,
+                              outputs)) {
   if (inputs != outputs)
-    shortcut_.emplace(load_convolution(kernels, weights, name + ".nin_shortcut", Sampling::kSame, 1,
-                                       outputs, inputs));
+    shortcut_.emplace(load_convolution(arithmetic, weights, name + ".nin_shortcut",
+                                       Sampling::kSame, 1, outputs, inputs));
 }
 
 void VqResBlock::run(VqMemory& memory) const {
@@ -97,11 +98,11 @@ void VqResBlock::run_both(const Normalization& first, VqMemory& memory) const {
   memory.other.clear();
 }
 
-Convolution load_convolution(const Kernels& kernels, const VqWeights& weights,
+Convolution load_convolution(const Arithmetic& arithmetic, const VqWeights& weights,
                              const std::string& name, Sampling sampling, int size, int outputs,
                              int inputs) {
   const Buffer<float> bias = load_array(weights, name + ".bias", {outputs});
-  return {kernels, sampling, size, outputs, inputs,
+  return {arithmetic, sampling, size, outputs, inputs,
           weights(name + ".weight", {outputs, inputs, size, size}), bias.data()};
 }
 

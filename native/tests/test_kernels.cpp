@@ -19,6 +19,7 @@ bool passes(const Kernels& kernels) {
   tests::test_epilogue(kernels, &report);
   tests::test_float_conv(kernels, &report);
   tests::test_attention(kernels, &report);
+  tests::test_bfloat16(kernels, &report);
   std::printf("%s: %d checks, %d failed\n", kernels.name, report.checks(), report.failures());
   return report.failures() == 0;
 }

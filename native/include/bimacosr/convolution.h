@@ -6,8 +6,10 @@
 #include <span>
 #include <utility>
 
-#include "bimacosr/kernels.h"
+#include "bimacosr/bfloat16_conv.h"
 #include "bimacosr/conv_kernels.h"
+#include "bimacosr/convolution_call.h"
+#include "bimacosr/kernels.h"
 #include "bimacosr/panels.h"
 
 namespace bimacosr {
@@ -57,23 +59,13 @@ class Winograd {
   Panels panels_;
 };
 
-enum class Sampling { kSame, kHalf, kDoubled };
-
-// kSame: 1x1, or 3x3 with zero padding. kHalf: 3x3 of stride two, padded at the right and the bottom
-// only. kDoubled: 3x3 after nearest enlargement by two.
 class Convolution {
  public:
   // bias: outputs
-  Convolution(const Kernels& kernels, Sampling sampling, int size, int outputs, int inputs,
+  Convolution(const Arithmetic& arithmetic, Sampling sampling, int size, int outputs, int inputs,
               WeightSource weights, const float* bias);
 
-  struct Call {
-    const PixelMap* in;
-    const Normalization* normalization;  // of the input; null: none. Not for 1x1.
-    PixelMap* out;                       // takes the size that results
-    const PixelMap* add;                 // may be `out`; null: none
-    Moments* moments;                    // of the result; null: not wanted
-  };
+  using Call = ConvolutionCall;
   void run(const Call& call, ThreadPool& pool, ConvScratch& scratch) const;
 
   // The same in parts: the weights, and `out`, are made ready, and then some rows at a time. The
@@ -108,8 +100,9 @@ class Convolution {
   const ConvKernels& kernels_;
   Sampling sampling_;
   int size_, outputs_, inputs_;
-  std::optional<Winograd> winograd_;  // where it is faster than
-  std::optional<Panels> panels_;      // the direct way
+  std::optional<Bfloat16Convolution> rounded_;  // else
+  std::optional<Winograd> winograd_;            // where it is faster than
+  std::optional<Panels> panels_;                // the direct way
 };
 
 // Runs convolutions of one input, whose results have one height, and gives the input's rows back

@@ -158,7 +158,8 @@ enum class SignLayout : int {
             // at multiples of 16, so offsets that are not are served by shifted copies
 };
 
-struct ConvKernels;  // conv_kernels.h
+struct ConvKernels;      // conv_kernels.h
+struct Bfloat16Kernels;  // bfloat16_kernels.h
 
 struct Kernels {
   const char* name;
@@ -186,6 +187,7 @@ struct Kernels {
   const ConvKernels* conv = nullptr;
   // Where the signs of the pixels at hand are rearranged for all rows of weights; null: nowhere.
   size_t (*sign_scratch_bytes)(int channels, int taps) = nullptr;
+  const Bfloat16Kernels* bfloat16 = nullptr;  // where float convolutions may be rounded
 };
 
 }  // namespace bimacosr

@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "bimacosr/bfloat16_kernels.h"
 #include "bimacosr/buffer.h"
 #include "bimacosr/pixel_map.h"
 #include "bimacosr/threads.h"
@@ -18,9 +19,11 @@ using WeightSource = std::function<const float*(Buffer<float>& space)>;
 struct ConvScratch {
   struct OfThread {
     Buffer<float> patch, v, m, out;
+    Buffer<Bfloat16> rounded;
   };
   std::vector<OfThread> threads;
   Buffer<float> read, panels, weights;
+  Buffer<Bfloat16> rounded;
 };
 
 class Panels {

@@ -40,7 +40,7 @@ struct VqMemory {
 Buffer<float> load_array(const VqWeights& weights, const std::string& name,
                          const std::vector<int>& shape);
 
-Convolution load_convolution(const Kernels& kernels, const VqWeights& weights,
+Convolution load_convolution(const Arithmetic& arithmetic, const VqWeights& weights,
                              const std::string& name, Sampling sampling, int size, int outputs,
                              int inputs);
 
@@ -59,8 +59,8 @@ class VqNorm {
 
 class VqResBlock {
  public:
-  VqResBlock(const Kernels& kernels, const VqWeights& weights, const std::string& name, int inputs,
-             int outputs);
+  VqResBlock(const Arithmetic& arithmetic, const VqWeights& weights, const std::string& name,
+             int inputs, int outputs);
   void run(VqMemory& memory) const;
 
  private:
@@ -73,22 +73,12 @@ class VqResBlock {
 
 class VqAttention {
  public:
-  VqAttention(const Kernels& kernels, const VqWeights& weights, const std::string& name,
+  VqAttention(const Arithmetic& arithmetic, const VqWeights& weights, const std::string& name,
               int channels);
   void run(VqMemory& memory) const;
 
  private:
-  // What the queries of one run look at.
-  struct Seen {
-    int tokens, channels;            // channels filled up
-    Buffer<float> key_panels;    // panels of tokens, each channels x panel
-    Buffer<float> value_panels;  // panels of channels, each tokens x panel
-  };
-  Buffer<float> pack_keys(const PixelMap& keys, ThreadPool& pool) const;
-  Buffer<float> pack_values(const PixelMap& values, ThreadPool& pool) const;
-  void mix(const Seen& seen, float* query, int rows, Buffer<float>& scores) const;
-
-  const ConvKernels& kernels_;
+  const Arithmetic arithmetic_;
   const int channels_;
   VqNorm norm_;
   Convolution query_, key_, value_, projection_;
@@ -115,7 +105,7 @@ class VqAutoencoder {
  public:
   // Throws what `weights` throws. Keeps the sources of the convolutions' weights; what they throw,
   // encode and decode throw.
-  VqAutoencoder(const Kernels& kernels, const VqSettings& settings, const VqWeights& weights);
+  VqAutoencoder(const Arithmetic& arithmetic, const VqSettings& settings, const VqWeights& weights);
 
   const VqSettings& settings() const { return settings_; }
   int scale() const { return 1 << (settings_.channel_mult.size() - 1); }

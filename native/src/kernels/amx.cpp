@@ -2,8 +2,13 @@
 // The float part is that of AVX-512, which every processor with AMX has.
 #include <immintrin.h>
 
+#include "bimacosr/bfloat16_kernels.h"
 #include "bimacosr/conv_kernels.h"
 #include "bimacosr/kernels.h"
+
+namespace bimacosr::amx_bfloat16 {
+extern const Bfloat16Kernels kBfloat16Kernels;
+}
 
 namespace bimacosr::amx {
 namespace {
@@ -74,18 +79,7 @@ inline void expand(const uint8_t* packed, int count, int8_t* to) {
                        _mm512_mask_blend_epi8(words[i], minus, one));
 }
 
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
-// Not a local variable: to GCC the instruction reads 8 bytes of it, and the others could be left out.
-constexpr TileConfig kTiles = [] {
-  TileConfig config;
-  for (int i = 0; i < 8; i++) config.row_bytes[i] = 64, config.rows[i] = 16;
-  return config;
-}();
+#include "amx_tiles.h"
 
 // Tiles 0 to 3: 32 output channels by 32 pixels of one tap. Weights come as 2 tiles a step.
 inline void multiply(const int8_t* weights, const uint8_t* signs, size_t stride, int n_steps) {
@@ -177,7 +171,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     "amx", SignLayout::kGroups, 4, 16, true, kChannels, kPixels, kConvChannels,
     weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv, shift_signs,
-    attention, combine_phases, &kConvKernels,
+    attention, combine_phases, &kConvKernels, nullptr, &amx_bfloat16::kBfloat16Kernels,
 };
 
 }  // namespace bimacosr::amx

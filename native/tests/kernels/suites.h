@@ -12,5 +12,6 @@ void test_binary_gemm(const Kernels& kernels, Report* report);
 void test_epilogue(const Kernels& kernels, Report* report);
 void test_float_conv(const Kernels& kernels, Report* report);
 void test_attention(const Kernels& kernels, Report* report);
+void test_bfloat16(const Kernels& kernels, Report* report);
 
 }  // namespace bimacosr::tests

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bimacosr.bench.machine import has_bfloat16
@@ -16,7 +16,7 @@ from bimacosr.bench.race import Run
 from bimacosr.bench.task import Benchmark, Task
 from bimacosr.errors import OptionError
 
-__all__ = ["CONTESTANTS", "PEERS", "Contestant", "Field", "build", "choose_field"]
+__all__ = ["CONTESTANTS", "PEERS", "Contestant", "Field", "build", "choose_field", "of_precision"]
 
 PEERS = {
     "torch": "pip install torch",
@@ -92,6 +92,15 @@ CONTESTANTS: dict[Benchmark, tuple[Contestant, ...]] = {
         _row("openvino-fp32", "openvino", "openvino_peer.unet", "fp32"),
         _row("openvino-bf16", "openvino", "openvino_peer.unet_bf16", "bf16"),
     ),
+    "autoencoder": (
+        _row("native", None, "native.autoencoder"),
+        _row("torch-fp32", "torch", "pytorch.autoencoder", "fp32"),
+        _row("torch-fp32-nhwc", "torch", "pytorch.autoencoder_nhwc", "fp32"),
+        _row("torch-bf16", "torch", "pytorch.autoencoder", "bf16"),
+        _row("torch-bf16-nhwc", "torch", "pytorch.autoencoder_nhwc", "bf16"),
+        _row("openvino-fp32", "openvino", "openvino_peer.autoencoder", "fp32"),
+        _row("openvino-bf16", "openvino", "openvino_peer.autoencoder", "bf16"),
+    ),
     "pipeline": (
         _row("native", None, "native.pipeline"),
         _row("torch-backend", "torch", "pytorch.pipeline"),
@@ -141,7 +150,7 @@ def choose_field(
     """Find who can take part.
 
     Args:
-        benchmark: Which of the three.
+        benchmark: Which of them.
         peers: Names of peers or of single contestants that may; None: all. Ours always do.
         folder: The folder with models of peers.
         threads: How many threads everybody may use.
@@ -172,6 +181,12 @@ def choose_field(
         else:
             present.append(row)
     return Field(present=tuple(present), missing=missing, unfit=unfit)
+
+
+def of_precision(field: Field, precision: str) -> Field:
+    """The field without floats of another precision."""
+    present = tuple(row for row in field.present if row.precision in ("", precision))
+    return replace(field, present=present)
 
 
 def build(contestant: Contestant, task: Task) -> Run:

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from bimacosr.bench.compare import compare, summarise
-from bimacosr.bench.contestants import Field, build, choose_field
+from bimacosr.bench.contestants import Field, build, choose_field, of_precision
 from bimacosr.bench.machine import describe_machine, describe_run, load_average
 from bimacosr.bench.memory import peak_memory
 from bimacosr.bench.race import Run, race
 from bimacosr.bench.roofline import layer_isa, measure_ceilings, place_under
 from bimacosr.bench.samples import Clock
-from bimacosr.bench.task import Benchmark, Task
+from bimacosr.bench.task import Benchmark, Task, Way
 from bimacosr.config.bench import BenchSettings
-from bimacosr.engine.native import choose_instruction_set
-from bimacosr.errors import BackendError, BimacosrError
+from bimacosr.config.upscale import Precision
+from bimacosr.engine.native import choose_instruction_set, open_native
+from bimacosr.errors import BackendError, BimacosrError, OptionError
 from bimacosr.models.catalogue import DEFAULT_MODEL
 
 __all__ = ["FORMAT", "Tell", "measure"]
@@ -29,8 +30,15 @@ __all__ = ["FORMAT", "Tell", "measure"]
 FORMAT = 2
 """Of the result; raised when a reader of older ones would misread it."""
 
-OFFICIAL = "bimacosr-student"
-"""The model of layers and unet, if none is named."""
+VQ = "vq-f4"
+WAYS: tuple[Way, ...] = ("encoder", "decoder")
+MODELS: dict[Benchmark, str] = {
+    "layers": "bimacosr-student",
+    "unet": "bimacosr-student",
+    "autoencoder": VQ,
+    "pipeline": DEFAULT_MODEL,
+}
+"""The model, if none is named."""
 
 OURS = "native"
 PROFILED_RUNS = 5
@@ -68,7 +76,12 @@ def measure(benchmark: Benchmark, settings: BenchSettings, tell: Tell) -> dict[s
         "missing": field.missing,
         "unfit": field.unfit,
     }
-    parts = {"layers": session.layers, "unet": session.unet, "pipeline": session.pipeline}
+    parts = {
+        "layers": session.layers,
+        "unet": session.unet,
+        "autoencoder": session.autoencoder,
+        "pipeline": session.pipeline,
+    }
     try:
         result |= parts[benchmark](task)
     except ImportError as error:
@@ -86,7 +99,7 @@ def _task(benchmark: Benchmark, settings: BenchSettings) -> Task:
     folder = settings.peers_dir
     return Task(
         benchmark=benchmark,
-        model=settings.model or (DEFAULT_MODEL if pipeline else OFFICIAL),
+        model=settings.model or MODELS[benchmark],
         height=settings.height or side,
         width=settings.width or side,
         threads=settings.threads,
@@ -145,6 +158,31 @@ class _Session:
             name = f"UNet {task.height}x{task.width}"
             case = self.case(name, "unet", task)
             return {"cases": [case], **self.memory(name, task, case["contestants"])}
+
+    def autoencoder(self, task: Task) -> dict[str, Any]:
+        """Encoder and decoder, in each precision beside peers of that precision."""
+        from bimacosr.bench.students import autoencoder_file  # needs PyTorch
+
+        if self.settings.model not in (None, VQ):
+            raise OptionError(f"the benchmark autoencoder is of {VQ} alone")
+        precisions: tuple[Precision, ...] = ("fp32",)
+        if open_native().has_bfloat16(task.isa):
+            precisions = ("fp32", "bf16")
+        with tempfile.TemporaryDirectory() as folder:
+            self.tell(f"preparing {VQ}")
+            task = replace(task, weights=str(autoencoder_file(Path(folder))))
+            cases = []
+            for precision in precisions:
+                session = replace(self, field=of_precision(self.field, precision))
+                for way in WAYS:
+                    name = f"{way} {precision}"
+                    self.tell(name)
+                    half = replace(task, way=way, precision=precision)
+                    cases.append(session.case(name, precision, half))
+            result = {"cases": cases}
+            session = replace(self, field=of_precision(self.field, "fp32"))
+            largest = replace(task, way=WAYS[-1])
+            return result | session.memory(cases[1]["name"], largest, cases[1]["contestants"])
 
     def pipeline(self, task: Task) -> dict[str, Any]:
         """From a picture in memory to its enlargement in memory."""

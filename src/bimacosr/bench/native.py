@@ -8,14 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from bimacosr.bench.pictures import latent_pair, picture
+from bimacosr.bench.pictures import half_input, latent_pair, picture
 from bimacosr.bench.race import Run
 from bimacosr.bench.task import LayerShape, Task, unet_settings
+from bimacosr.config.networks import vq_f4
 from bimacosr.engine.native import open_native
+from bimacosr.engine.vq import NativeAutoencoder
 from bimacosr.errors import BackendError
 from bimacosr.resolver import load
 
-__all__ = ["UNetRun", "layer", "layer_sums", "pipeline", "unet", "unet_on_one_thread"]
+__all__ = [
+    "UNetRun",
+    "autoencoder",
+    "layer",
+    "layer_sums",
+    "pipeline",
+    "unet",
+    "unet_on_one_thread",
+]
 
 RANK = 8
 """Of the low-rank branch in the official student."""
@@ -99,6 +109,20 @@ def unet(task: Task) -> UNetRun:
     state = load_file(task.weights)
     network = NativeUNet(unet_settings(task), state, isa=task.isa, threads=task.threads)
     return UNetRun(network, task)
+
+
+def autoencoder(task: Task) -> Run:
+    """Half of VQ-f4, without the codebook."""
+    from safetensors.numpy import load_file
+
+    assert task.weights is not None
+    network = NativeAutoencoder(
+        vq_f4(), load_file(task.weights), task.isa, task.threads, task.precision
+    )
+    maps = half_input(task)
+    if task.way == "encoder":
+        return lambda: network.encode(maps)
+    return lambda: network.decode(maps, quantize=False)
 
 
 def pipeline(task: Task) -> Callable[[], object]:

@@ -6,15 +6,17 @@ It is optional, so it is imported where it is used.
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
 
+from bimacosr.bench.pictures import half_input
 from bimacosr.bench.race import Run
 from bimacosr.bench.task import LayerShape, Task
 from bimacosr.errors import BackendError
 
-__all__ = ["layer", "layer_bf16", "layer_binary", "unet", "unet_bf16"]
+__all__ = ["autoencoder", "layer", "layer_bf16", "layer_binary", "unet", "unet_bf16"]
 
 
 def layer(task: Task) -> Run:
@@ -62,6 +64,22 @@ def unet(task: Task) -> Run:
 def unet_bf16(task: Task) -> Run:
     """The same in bfloat16."""
     return _unet(task, "bf16")
+
+
+def autoencoder(task: Task) -> Run:
+    """Half of VQ-f4, without the codebook, in the task's precision."""
+    import openvino as ov
+    import torch
+
+    from bimacosr.bench.pytorch import float_half
+
+    maps = half_input(task)
+    network = float_half(task)  # its weights are the model's until that is compiled
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what cannot change at a fixed size
+        model = ov.convert_model(network, example_input=torch.from_numpy(maps))
+    model.reshape({0: list(maps.shape)})
+    return _run(model, task, "bf16" if task.precision == "bf16" else "f32", [maps])
 
 
 def _layer(task: Task, precision: str) -> Run:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from bimacosr.bench.task import Task
 
-__all__ = ["latent_pair", "picture"]
+__all__ = ["half_input", "latent_pair", "picture"]
 
 
 def picture(task: Task) -> npt.NDArray[np.uint8]:
@@ -25,3 +25,10 @@ def latent_pair(task: Task) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.flo
     return random.normal(0, 1, size).astype(np.float32), random.uniform(-1, 1, size).astype(
         np.float32
     )
+
+
+def half_input(task: Task) -> npt.NDArray[np.float32]:
+    """What half of VQ-f4 takes, 1 x 3 x H x W: a picture of four times the size, or a latent."""
+    factor = 4 if task.way == "encoder" else 1
+    size = (1, 3, factor * task.height, factor * task.width)
+    return np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32)

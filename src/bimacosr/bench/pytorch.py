@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bimacosr.bench.pictures import latent_pair, picture
+from bimacosr.bench.pictures import half_input, latent_pair, picture
 from bimacosr.bench.race import Run
 from bimacosr.bench.task import LayerShape, Task, unet_settings
 from bimacosr.checkpoints.load import load_unet
@@ -16,11 +17,14 @@ from bimacosr.config.diffusion import DiffusionSettings
 from bimacosr.config.networks import realsrx4_unet, vq_f4
 from bimacosr.config.upscale import SamplingSettings, UpscaleSettings
 from bimacosr.networks.unet import build_unet
-from bimacosr.networks.vq import build_autoencoder
+from bimacosr.networks.vq import VQAutoencoder, build_autoencoder
 from bimacosr.reference.latent import LatentBackend
 from bimacosr.resolver import SuperResolver, load
 
 __all__ = [
+    "autoencoder",
+    "autoencoder_nhwc",
+    "float_half",
     "float_unet",
     "layer",
     "layer_bf16",
@@ -89,6 +93,24 @@ def student(task: Task) -> Run:
     return _run_unet(network, task, torch.float32, torch.contiguous_format)
 
 
+def autoencoder(task: Task) -> Run:
+    """Half of VQ-f4, without the codebook, in the task's precision; channels first."""
+    return _run_half(task, torch.contiguous_format)
+
+
+def autoencoder_nhwc(task: Task) -> Run:
+    """The same with the channels last."""
+    return _run_half(task, NHWC)
+
+
+def float_half(task: Task) -> nn.Module:
+    """Half of the task's VQ-f4."""
+    assert task.weights is not None
+    network = build_autoencoder(vq_f4())
+    network.load_state_dict(load_file(task.weights))
+    return _Half(network.eval().requires_grad_(False), task)
+
+
 def pipeline(task: Task) -> Run:
     """The same packed model as ours, on the PyTorch backend."""
     torch.set_num_threads(task.threads)
@@ -150,6 +172,18 @@ def _module(shape: LayerShape, inputs: int, outputs: int) -> Any:  # stubs lack 
     return nn.Conv2d(inputs, outputs, side, padding=side // 2)
 
 
+class _Half(nn.Module):
+    """Encoder or decoder."""
+
+    def __init__(self, network: VQAutoencoder, task: Task) -> None:
+        super().__init__()
+        self.network = network
+        self.encodes = task.way == "encoder"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.encode(x) if self.encodes else self.network.decode(x, quantize=False)
+
+
 class _LastChannels(nn.Module):
     """The last `count` channels: axis 1 of tokens as of maps."""
 
@@ -169,6 +203,14 @@ def _run_unet(
     x, t, lq = unet_inputs(task)
     x, lq = (tensor.to(dtype=dtype, memory_format=memory_format) for tensor in (x, lq))
     return _without_gradients(network, x, t, lq)
+
+
+def _run_half(task: Task, memory_format: torch.memory_format) -> Run:
+    torch.set_num_threads(task.threads)
+    dtype = torch.bfloat16 if task.precision == "bf16" else torch.float32
+    network: Any = float_half(task)  # stubs lack memory formats
+    x = torch.from_numpy(half_input(task)).to(dtype=dtype, memory_format=memory_format)
+    return _without_gradients(network.to(dtype=dtype, memory_format=memory_format), x)
 
 
 def _without_gradients(module: Any, *inputs: Tensor) -> Run:

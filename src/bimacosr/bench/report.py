@@ -29,7 +29,7 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
         yield "geometric means, and of the quartiles"
         yield from _table(_mean_rows(result["summary"]))
     else:
-        yield from _spread(result["cases"][0])
+        yield from _spread(result["cases"])
     if "ceilings" in result:
         yield ""
         yield from _roofline(result)
@@ -61,14 +61,19 @@ def _mean_rows(summary: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _spread(case: dict[str, Any]) -> Iterator[str]:
+def _spread(cases: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield ""
     yield "with the quartiles of the rounds"
     rows = [["", "ratio", "from", "to"]]
-    for label, ratio in case["ratios"].items():
-        rows.append([label, *(_times(ratio[field]) for field in ("median", "low", "high"))])
+    for case in cases:
+        prefix = f"{case['name']}: " if len(cases) > 1 else ""
+        for label, ratio in case["ratios"].items():
+            spread = (_times(ratio[field]) for field in ("median", "low", "high"))
+            rows.append([prefix + label, *spread])
     yield from _table(rows)
-    if "profile_ms" in case:
+    for case in cases:
+        if "profile_ms" not in case:
+            continue
         yield ""
         yield "where our time goes, by the engine's own account, in wall milliseconds"
         kinds = case["profile_ms"]

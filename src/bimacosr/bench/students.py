@@ -1,4 +1,4 @@
-"""The student that the benchmark of the UNet runs, as one file for all processes."""
+"""The networks that benchmarks run, each as one file for all processes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
 
 from bimacosr.checkpoints.load import load_unet
-from bimacosr.config.networks import realsrx4_unet
+from bimacosr.config.networks import realsrx4_unet, vq_f4
 from bimacosr.costs.subjects import open_subject
 from bimacosr.errors import ModelError
+from bimacosr.networks.vq import build_autoencoder
 
-__all__ = ["OFFICIAL", "Student", "student_file"]
+__all__ = ["OFFICIAL", "Student", "autoencoder_file", "student_file"]
 
 OFFICIAL = "bimacosr-student"
 """The published student's shape, with random weights: speed does not ask what they are."""
@@ -69,6 +71,15 @@ def student_file(model: str, folder: Path) -> Student:
         network = asdict(loaded.settings)
     save_file(state, target)
     return Student(target, network)
+
+
+def autoencoder_file(folder: Path) -> Path:
+    """Write the state dict of a VQ-f4 with random weights into `folder`, 220 MB."""
+    torch.manual_seed(0)
+    state = build_autoencoder(vq_f4()).state_dict()
+    target = folder / "autoencoder.safetensors"
+    save_file({key: tensor.contiguous().numpy() for key, tensor in state.items()}, target)
+    return target
 
 
 def _spread(entries: int, outputs: int, inputs: int) -> Any:

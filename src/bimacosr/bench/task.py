@@ -6,10 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bimacosr.config.networks import UNetSettings
+from bimacosr.config.upscale import Precision
 
-__all__ = ["Benchmark", "LayerShape", "Task", "task_from_dict", "unet_settings"]
+__all__ = ["Benchmark", "LayerShape", "Task", "Way", "task_from_dict", "unet_settings"]
 
-Benchmark = Literal["layers", "unet", "pipeline"]
+Benchmark = Literal["layers", "unet", "autoencoder", "pipeline"]
+
+Way = Literal["encoder", "decoder"]
+"""A half of an autoencoder."""
 
 
 @dataclass(frozen=True, order=True, kw_only=True, slots=True)
@@ -74,7 +78,7 @@ class Task:
     """Everything that a contestant needs to get ready."""
 
     benchmark: Benchmark
-    """Which of the three."""
+    """Which of them."""
 
     model: str
     """What --model said, or its default."""
@@ -95,10 +99,16 @@ class Task:
     """The layer, of `layers` only."""
 
     weights: str | None = None
-    """The student's state dict as .safetensors, of `unet` only."""
+    """The network's state dict as .safetensors, of `unet` and `autoencoder`."""
 
     network: dict[str, Any] | None = None
     """The student's `UNetSettings` as plain data, of `unet` only."""
+
+    way: Way | None = None
+    """The half, of `autoencoder` only."""
+
+    precision: Precision = "fp32"
+    """What products are made of, of `autoencoder` only."""
 
     autoencoder: str | None = None
     """First stage of a packed student, of `pipeline` only; None: the released one."""

@@ -16,7 +16,7 @@ __all__ = ["bench"]
 
 
 @click.command()
-@click.argument("benchmark", type=click.Choice(["layers", "unet", "pipeline"]))
+@click.argument("benchmark", type=click.Choice(["layers", "unet", "autoencoder", "pipeline"]))
 @click.option(
     "--model",
     metavar="NAME|FILE",
@@ -31,7 +31,7 @@ __all__ = ["bench"]
 @click.option(
     "--size",
     metavar="HxW",
-    help="Of the low-quality picture or latent. [default: 64x64, pipeline 128x128]",
+    help="Of the low-quality picture, or of the latent. [default: 64x64, pipeline 128x128]",
 )
 @click.option("--threads", type=int, default=1, show_default=True, help="For every contestant.")
 @click.option("--isa", metavar="NAME", help="Instruction set of our engine: amx, avx512, avx2...")
@@ -74,7 +74,8 @@ def bench(
     """Measure our engine against others that are installed, in turns, in one run.
 
     layers: every distinct 1-bit layer of a network; unet: the whole student against float networks
-    of its shape; pipeline: a picture in memory to its enlargement in memory.
+    of its shape; autoencoder: VQ-f4's encoder and decoder, in float32 and, where the processor has
+    AMX, in bfloat16; pipeline: a picture in memory to its enlargement in memory.
     """
     try:
         height, width = _sides(size)

@@ -15,8 +15,8 @@ class BenchSettings:
     """What is measured, and for how long."""
 
     model: str | None = None
-    """A model's name or file; None: the official student for layers and unet, the default model
-    for pipeline."""
+    """A model's name or file; None: the official student for layers and unet, VQ-f4 for
+    autoencoder, the default model for pipeline."""
 
     autoencoder: str | None = None
     """First stage of a packed student, for pipeline; a release's name or a file. None: the released

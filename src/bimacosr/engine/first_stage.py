@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bimacosr.config.networks import AutoencoderSettings
+from bimacosr.config.upscale import Precision
 from bimacosr.engine.vq import NativeAutoencoder, StoredArrays
 from bimacosr.errors import BackendError, ModelError
 from bimacosr.models.releases import RELEASES, find_release
@@ -30,7 +31,10 @@ def find_first_stage(name_or_path: str | Path) -> Path:
 
 
 def open_first_stage(
-    path: Path, isa: str, expected: AutoencoderSettings | None = None
+    path: Path,
+    isa: str,
+    expected: AutoencoderSettings | None = None,
+    precision: Precision = "fp32",
 ) -> NativeAutoencoder:
     """The native autoencoder of a packed file, or of a checkpoint if PyTorch is there.
 
@@ -38,10 +42,12 @@ def open_first_stage(
         path: The file.
         isa: Instruction set, or auto.
         expected: The shape that the student was trained with; None takes any.
+        precision: See `NativeAutoencoder`.
 
     Raises:
         ModelError: the file cannot be read, is something else, or has another shape.
-        BackendError: it is a checkpoint, and PyTorch is not installed.
+        BackendError: it is a checkpoint, and PyTorch is not installed; or the instruction set does
+            not multiply bfloat16.
     """
     state: dict[str, Any] | StoredArrays
     if is_packed(path):
@@ -55,7 +61,7 @@ def open_first_stage(
             " autoencoder"
         )
     try:
-        return NativeAutoencoder(settings, state, isa)
+        return NativeAutoencoder(settings, state, isa, precision=precision)
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"the autoencoder {path} cannot be used ({error})") from error
 

@@ -154,7 +154,7 @@ def open_student(
             f" ({error}); try --backend torch"
         ) from error
     path = find_first_stage(student.autoencoder)
-    autoencoder = open_first_stage(path, isa, student.first_stage)
+    autoencoder = open_first_stage(path, isa, student.first_stage, sampling.autoencoder_precision)
     if student.scale not in (None, autoencoder.scale):
         raise ModelError(
             f"the autoencoder reduces pictures {autoencoder.scale} times, but the enlargement is"

@@ -1,4 +1,4 @@
-"""The VQ-f4 autoencoder of the paper family in the native engine, in float32.
+"""The VQ-f4 autoencoder of the paper family in the native engine.
 
 Shapes: B batch, C channels, H height, W width (BCHW); h, w those of the latent; K codes.
 """
@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bimacosr.config.networks import AutoencoderSettings
+from bimacosr.config.upscale import Precision
 from bimacosr.engine.native import choose_instruction_set, open_native
-from bimacosr.errors import ModelError, OptionError
+from bimacosr.errors import BackendError, ModelError, OptionError
 from bimacosr.pack.format import Place
 
 __all__ = ["NativeAutoencoder", "NativeQuantized", "StoredArrays"]
@@ -55,11 +56,14 @@ class NativeAutoencoder:
         isa: Instruction set: amx, avx512, avx2, neon, scalar; or auto for BIMACOSR_ISA, else the
             best that the machine has.
         threads: Number of threads, the caller's included; at least 1.
+        precision: bf16 rounds what convolutions and attention multiply to bfloat16, and sums in
+            float32, as does everything between.
 
     Raises:
         ValueError: an array is missing, surplus or of another shape.
         OptionError: its levels have different numbers of residual blocks.
-        BackendError: the engine is not installed, or the machine lacks the instruction set.
+        BackendError: the engine is not installed, or the machine lacks the instruction set, or that
+            does not multiply bfloat16.
 
     Source: Esser et al. 2021, Taming Transformers (VQGAN), arXiv:2012.09841, section 3.1.
     """
@@ -70,6 +74,7 @@ class NativeAutoencoder:
         state: Mapping[str, npt.NDArray[Any]] | StoredArrays,
         isa: str = "auto",
         threads: int = 1,
+        precision: Precision = "fp32",
     ) -> None:
         if settings.level_res_blocks is not None:
             raise OptionError(
@@ -78,6 +83,12 @@ class NativeAutoencoder:
             )
         native = open_native()
         self.isa = choose_instruction_set(None if isa == "auto" else isa)
+        bfloat16 = precision == "bf16"
+        if bfloat16 and not native.has_bfloat16(self.isa):
+            raise BackendError(
+                f"the native engine multiplies bfloat16 with AMX only, and runs on {self.isa} here;"
+                " choose the precision fp32"
+            )
         self.in_channels, self.embed_dim = settings.in_channels, settings.embed_dim
         self.scale = 1 << (len(settings.channel_mult) - 1)
         self._memory = native.VqMemory(threads)
@@ -95,12 +106,12 @@ class NativeAutoencoder:
             self.path: Path | None = state.path
             places = {name: (start, list(sides)) for name, (start, sides) in state.places.items()}
             self._network = native.vq_autoencoder_of_file(
-                self.isa, shape, os.fsdecode(state.path), places
+                self.isa, bfloat16, shape, os.fsdecode(state.path), places
             )
         else:
             self.path = None
             arrays = {name: np.ascontiguousarray(a, np.float32) for name, a in state.items()}
-            self._network = native.vq_autoencoder(self.isa, shape, arrays)
+            self._network = native.vq_autoencoder(self.isa, bfloat16, shape, arrays)
 
     def encode(self, image_pm1: Floats, memory: Any = None) -> Floats:
         """The latent of pictures, before quantization.

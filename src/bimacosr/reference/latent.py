@@ -93,6 +93,7 @@ class LatentBackend:
         self.multiple = multiple
         self.sample, self.spare_draws = choose_sampler(sampling)
         self.process = make_process(spaced(diffusion, sampling.steps))
+        self.rounded = sampling.autoencoder_precision == "bf16"
         self.tiling = latent_tiling(sampling, multiple)
         official = sampling.tiling == "official"
         self.stream = NoiseStream(self.device) if official else None
@@ -128,16 +129,23 @@ class LatentBackend:
             return predicted
 
         with self._alone:
-            z_y = self.autoencoder.encode(enlarge(photo, self.scale))
+            with self._rounding():
+                z_y = self.autoencoder.encode(enlarge(photo, self.scale)).to(photo)
             draw = self._noise(z_y, row, column, seed)
             z_0 = self.sample(denoise, z_y, self.process, draw)
             if self.stream is not None:
                 for _ in range(self.spare_draws):
                     self.stream.take(z_y, seed)
-            picture = self.autoencoder.decode(z_0)
+            z_0 = self.autoencoder.quantize(z_0).z
+            with self._rounding():
+                picture = self.autoencoder.decode(z_0, quantize=False)
         picture = picture[0, :, :height, :width].permute(1, 2, 0) * 0.5 + 0.5
         result: Plane = picture.float().cpu().numpy()
         return result
+
+    def _rounding(self) -> torch.autocast:
+        """Where products are of bfloat16, if they may."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.rounded)
 
     def _noise(self, z_y: Tensor, row: int, column: int, seed: int) -> Callable[[int], Tensor]:
         """The noise of each step: of the place, or from the stream in the order of asking."""

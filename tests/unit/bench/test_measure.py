@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bimacosr.bench import contestants
+from bimacosr.bench.machine import has_bfloat16
 from bimacosr.bench.measure import measure
 from bimacosr.bench.memory import peak_memory
 from bimacosr.bench.report import lines
@@ -113,6 +114,21 @@ def test_the_unet_beside_pytorch(tmp_path: Path) -> None:
     assert case["left_out"] == {}
 
 
+def test_the_autoencoder_in_each_precision() -> None:
+    peers = ["torch-fp32-nhwc", "torch-bf16-nhwc"]
+    result = run("autoencoder", height=4, width=6, rounds=2, peers=peers)
+    rounded = has_bfloat16() and "amx" in instruction_sets()
+    precisions = ["fp32", "bf16"] if rounded else ["fp32"]
+    names = [f"{way} {precision}" for precision in precisions for way in ("encoder", "decoder")]
+    assert [case["name"] for case in result["cases"]] == names
+    for case in result["cases"]:
+        check_case(case, {f"torch-{case['class']}-nhwc"})
+        assert case["ratios"].keys() == {f"torch-{case['class']}-nhwc", f"best {case['class']}"}
+    assert any(line.startswith("decoder fp32: best fp32  ") for line in lines(result))
+    plain = run("autoencoder", height=4, width=4, isa="scalar", peers=[])
+    assert [case["class"] for case in plain["cases"]] == ["fp32", "fp32"]
+
+
 def test_two_threads_beside_one(tmp_path: Path) -> None:
     student = save_student(tmp_path / "student.safetensors")
     result = run("unet", model=str(student), height=16, width=16, threads=2, peers=[])
@@ -188,6 +204,8 @@ def test_what_is_missing_is_in_the_result_and_in_the_report(
 def test_a_model_without_1_bit_layers_is_refused() -> None:
     with pytest.raises(ModelError, match="no 1-bit layers"):
         run("layers", model="sinsr", peers=[])
+    with pytest.raises(OptionError, match="vq-f4 alone"):
+        run("autoencoder", model="edge-x4", peers=[])
 
 
 @pytest.mark.parametrize(

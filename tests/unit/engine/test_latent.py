@@ -19,6 +19,7 @@ from bimacosr.config.diffusion import DiffusionSettings
 from bimacosr.config.networks import AutoencoderSettings
 from bimacosr.diffusion.process import enlarge as torch_enlarge
 from bimacosr.diffusion.process import make_process
+from bimacosr.engine import instruction_sets
 from bimacosr.engine.enlarge import enlarge
 from bimacosr.engine.latent import NativeLatentBackend, OneStep
 from bimacosr.engine.noise_stream import NoiseStream
@@ -90,6 +91,18 @@ class TestPicturesAreThoseOfPyTorch:
                 for name in ("native", "torch")
             ]
             assert psnr(*pictures) > 60
+
+    @pytest.mark.parametrize("name", ["native", "torch"])
+    def test_nearly_with_a_rounded_autoencoder(
+        self, name: str, files: LatentFiles, photo: np.ndarray
+    ) -> None:
+        """Rounding moves the student's input, too, and may flip signs."""
+        if name == "native" and "amx" not in instruction_sets():
+            pytest.skip("no AMX on this machine")
+        exact, rounded = (
+            opened(files, name, autoencoder_precision=precision) for precision in ("fp32", "bf16")
+        )
+        assert 25 < psnr(restored(exact, photo), restored(rounded, photo)) < 90
 
     def test_of_a_checkpoint(self, files: LatentFiles, photo: np.ndarray) -> None:
         """Packed in memory: no half precision, so nearer to the checkpoint than its packed file."""

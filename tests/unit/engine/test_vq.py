@@ -15,7 +15,7 @@ import torch
 from bimacosr.config.networks import AutoencoderSettings
 from bimacosr.engine import instruction_sets
 from bimacosr.engine.vq import NativeAutoencoder
-from bimacosr.errors import OptionError
+from bimacosr.errors import BackendError, OptionError
 from bimacosr.networks.vq import VQAutoencoder, build_autoencoder
 from tests.golden import reference as ref
 
@@ -104,6 +104,54 @@ def test_threads_change_no_bit(isa: str) -> None:
     z = one.encode(picture)
     assert np.array_equal(three.encode(picture), z)
     assert np.array_equal(three.decode(z), one.decode(z))
+
+
+needs_bfloat16 = pytest.mark.skipif(
+    "amx" not in instruction_sets(), reason="no AMX on this machine"
+)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("size", [(2, 4), (6, 10), (10, 70), (34, 22), (76, 140)], ids=str)
+def test_bfloat16_is_as_near_as_that_of_pytorch(size: tuple[int, int]) -> None:
+    check_bfloat16(SMALL, small(), size)
+
+
+@needs_bfloat16
+def test_bfloat16_of_the_full_size() -> None:
+    check_bfloat16(*official("vq_full"), (64, 64))
+
+
+def check_bfloat16(settings: AutoencoderSettings, vq: VQAutoencoder, size: tuple[int, int]) -> None:
+    """Rounded, and hardly further from float32 than PyTorch's autocast is."""
+    native = NativeAutoencoder(settings, state_of(vq), "amx", precision="bf16")
+    picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    z = vq.encode(picture)
+    wanted = vq.decode(z, quantize=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded_z, rounded = vq.encode(picture), vq.decode(z, quantize=False)
+    for ours, theirs, exact in (
+        (native.encode(picture.numpy()), rounded_z, z),
+        (native.decode(z.numpy(), quantize=False), rounded, wanted),
+    ):
+        far = (theirs.float() - exact).pow(2).mean().sqrt()
+        assert 1e-4 < (torch.from_numpy(ours) - exact).pow(2).mean().sqrt() < 1.5 * far
+
+
+@needs_bfloat16
+def test_threads_change_no_bit_of_bfloat16() -> None:
+    picture = np.random.default_rng(2).random((1, 3, 76, 140), np.float32) * 2 - 1
+    one, three = (
+        NativeAutoencoder(SMALL, state_of(small()), "amx", n, precision="bf16") for n in (1, 3)
+    )
+    z = one.encode(picture)
+    assert np.array_equal(three.encode(picture), z)
+    assert np.array_equal(three.decode(z), one.decode(z))
+
+
+def test_bfloat16_is_refused_where_it_is_not() -> None:
+    with pytest.raises(BackendError, match="bfloat16 with AMX only, and runs on scalar"):
+        NativeAutoencoder(SMALL, state_of(small()), "scalar", precision="bf16")
 
 
 def test_a_large_mean_does_not_spoil_the_norm() -> None:
