@@ -10,11 +10,11 @@ namespace {
 
 #include "amx_tiles.h"
 
-constexpr int kGroup = 32;              // pixels of two tiles
-constexpr int kTileSums = 16 * 16;          // floats of a tile of sums
+constexpr int kGroup = 32;          // pixels of two tiles
+constexpr int kTileSums = 16 * 16;  // floats of a tile of sums
 constexpr int kGroupSums = 4 * kTileSums;
 // Steps whose weights, with the pixels that they meet, stay in the first-level cache; between them
-// the sums go to memory. Nine are the taps of 32 channels.
+// the sums go to memory. Eighteen are the taps of 64 channels.
 constexpr int kSteps = 18;
 
 inline __m512i rounded(V low, V high) {

@@ -54,6 +54,9 @@ inline void attention_values(const AttentionTask& task, const float* value, cons
       store(out + d * kTile + i * kLanes, mul(sum[d][i], total[i]));
 }
 
+// How many of `left` keys or channels are summed side by side: 6, which registers hold, or fewer.
+inline int at_once(int left) { return left >= 6 && left != 8 ? 6 : left >= 4 ? 4 : 1; }
+
 // One head, for the kAttended vectors of queries at pixel `p` of tile `tile`.
 inline void attend(const AttentionTask& task, int head, int tile, int p) {
   const size_t first = static_cast<size_t>(head) * task.head_channels * kTile;
@@ -64,16 +67,14 @@ inline void attend(const AttentionTask& task, int head, int tile, int p) {
   const size_t bias_row = static_cast<size_t>(task.tiles) * kTile;
   V most[kAttended], total[kAttended];
   for (int i = 0; i < kAttended; i++) most[i] = set(-3.0e38f), total[i] = set(0.0f);
-  for (int j = 0; j < task.tokens;) {
+  for (int j = 0, count; j < task.tokens; j += count) {
     const float* key = task.qkv + j / kTile * task.tile_stride + part + first + j % kTile;
     float* to = task.scratch + static_cast<size_t>(j) * kTile;
-    if (j + 4 <= task.tokens) {
-      attention_logits<4>(task, query, key, bias + j * bias_row, to, most);
-      j += 4;
-    } else {
-      attention_logits<1>(task, query, key, bias + j * bias_row, to, most);
-      j++;
-    }
+    const int left = task.tokens - j, in_tile = kTile - j % kTile;
+    count = at_once(left < in_tile ? left : in_tile);
+    if (count == 6) attention_logits<6>(task, query, key, bias + j * bias_row, to, most);
+    if (count == 4) attention_logits<4>(task, query, key, bias + j * bias_row, to, most);
+    if (count == 1) attention_logits<1>(task, query, key, bias + j * bias_row, to, most);
   }
   for (int j = 0; j < task.tokens; j++)
     for (int i = 0; i < kAttended; i++) {
@@ -85,11 +86,14 @@ inline void attend(const AttentionTask& task, int head, int tile, int p) {
   for (int i = 0; i < kAttended; i++) total[i] = divide(set(1.0f), total[i]);
   const float* value = task.qkv + 2 * part + first;
   float* out = task.out + tile * task.out_tile_stride + first + p;
-  int d = 0;
-  for (; d + 4 <= task.head_channels; d += 4)
-    attention_values<4>(task, value + d * kTile, task.scratch, total, out + d * kTile);
-  for (; d < task.head_channels; d++)
-    attention_values<1>(task, value + d * kTile, task.scratch, total, out + d * kTile);
+  for (int left = task.head_channels, count; left; left -= count) {
+    count = at_once(left);
+    if (count == 6) attention_values<6>(task, value, task.scratch, total, out);
+    if (count == 4) attention_values<4>(task, value, task.scratch, total, out);
+    if (count == 1) attention_values<1>(task, value, task.scratch, total, out);
+    value += count * kTile;
+    out += count * kTile;
+  }
 }
 
 inline void attention(const AttentionTask& task) {

@@ -13,17 +13,23 @@ constexpr float kGeluZero = -5.542594f;
 #ifdef BIMACOSR_SIMD_AVX512
 #include "gelu_avx512.h"
 #else
-// x Phi(x) with an absolute error of 2e-7 |x| (Abramowitz and Stegun 7.1.26)
+// x Phi(x) with an absolute error of 2e-7 |x|: Phi(x) - 1/2 = x P(x^2) / Q(x^2) from kGeluZero to
+// -kGeluZero, with the least largest error
 inline V gelu(V x) {
-  const V z = mul(abs(x), set(0.70710678f));
-  const V t = reciprocal(fma(z, set(0.3275911f), set(1.0f)));
-  V p = set(1.061405429f);
-  p = fma(p, t, set(-1.453152027f));
-  p = fma(p, t, set(1.421413741f));
-  p = fma(p, t, set(-0.284496736f));
-  p = fma(p, t, set(0.254829592f));
-  const V tail = mul(mul(p, t), exponential(sub(set(0.0f), mul(z, z))));
-  const V phi = mul(set(0.5f), where_negative(x, tail, sub(set(2.0f), tail)));
+  const V seen = min(max(x, set(kGeluZero)), set(-kGeluZero)), square = mul(seen, seen);
+  V p = set(2.24731422e-8f), q = set(1.18948697e-6f);
+  p = fma(p, square, set(6.35251582e-6f));
+  q = fma(q, square, set(7.42758057e-5f));
+  p = fma(p, square, set(1.71021762e-4f));
+  q = fma(q, square, set(1.89690152e-3f));
+  p = fma(p, square, set(4.69031138e-3f));
+  q = fma(q, square, set(2.87749134e-2f));
+  p = fma(p, square, set(3.40828784e-2f));
+  q = fma(q, square, set(2.52098948e-1f));
+  p = fma(p, square, set(3.98942232e-1f));
+  q = fma(q, square, set(1.0f));
+  // never 0 or below, where rounding would make it so: its sign is seen
+  const V phi = max(fma(seen, divide(p, q), set(0.5f)), set(1e-9f));
   return where_negative(sub(x, set(kGeluZero)), set(0.0f), mul(x, phi));
 }
 #endif

@@ -155,7 +155,7 @@ void check_range(const Kernels& kernels, Activation activation, Report* report) 
       const double x = data.a.at(0, p), y = activate(activation, x);
       report->check_near(data.y.at(0, p), y, 2e-7 * std::abs(x), test, std::to_string(x));
       if (activation == Activation::kSilu && x > -87)
-        report->check_near(data.y.at(0, p), y, 1e-6 * std::abs(y), test,
+        report->check_near(data.y.at(0, p), y, (3e-7 + 8e-8 * std::abs(x)) * std::abs(y), test,
                            std::to_string(x) + ", relative");
       if (activation == Activation::kGelu)
         report->check((data.y.at(0, p) == 0) == (y == 0), test, std::to_string(x) + ", is it 0");
