@@ -45,28 +45,25 @@ inline size_t row_bytes(int channels, int taps) { return taps * tap_bytes(channe
 #include "slice_sums_body.h"
 static_assert(kPixels == kSlicePixels);
 
-// the words of each row, room for a read beyond the last, and each summand's P
-inline size_t word_bytes(int channels, int taps) {
+// each row, and room for a read beyond the last
+size_t weight_bytes(int channels, int taps) {
   return static_cast<size_t>(kChannels) * row_bytes(channels, taps) + 8;
 }
 
-size_t weight_bytes(int channels, int taps) {
-  return word_bytes(channels, taps) +
-         static_cast<size_t>(kChannels) * taps * Segments(channels).of_tap * sizeof(uint16_t);
-}
-
+// Of each pair of units the second is stored as how it differs from the first; bits beyond the
+// channels are 0.
 void pack_weights(const uint64_t* words, int rows, int channels, int taps, uint8_t* packed) {
-  const size_t bytes = rows * row_bytes(channels, taps);
+  const int each = static_cast<int>(tap_bytes(channels)), units = (channels + 7) / 8;
+  const auto last = static_cast<uint8_t>(0xff >> (8 * units - channels));
   const auto* from = reinterpret_cast<const uint8_t*>(words);
-  for (size_t i = 0; i < word_bytes(channels, taps); i++) packed[i] = i < bytes ? from[i] : 0;
-  const Segments segments(channels);
-  auto* positive = reinterpret_cast<uint16_t*>(packed + word_bytes(channels, taps));
+  uint8_t* to = packed;
   for (int n = 0; n < kChannels * taps; n++)
-    for (int first = 0; first < segments.units; first += segments.each, positive++) {
-      *positive = 0;
-      for (int u = first; u < first + segments.each && u < segments.units; u++)
-        *positive += __builtin_popcount(packed[n * tap_bytes(channels) + u]);
+    for (int u = 0; u < each; u++, from++, to++) {
+      *to = n < rows * taps && u < units ? *from : 0;
+      if (u == units - 1) *to &= last;
+      if (u % 2) *to ^= to[-1];
     }
+  for (; to != packed + weight_bytes(channels, taps); to++) *to = 0;
 }
 
 #include "byte_counts_body.h"
@@ -77,26 +74,16 @@ void binary_gemm(const BinaryGemmTask& task) {
   const Segments segments(task.channels);
   const Lists lists(task.scratch, task.layer_taps * segments.of_tap);
   const Gathered gathered(task.sign_scratch, task.tap_count * segments.of_tap, segments);
-  const int pixels = task.end - task.begin;
-  const bool sliced = pixels >= kLeastSliced;
+  const bool sliced = task.end - task.begin >= kLeastSliced;
   if (task.new_signs) gather(task, segments, gathered, sliced);
   if (task.new_weights) *lists.state = Lists::kNone;
-  if (sliced) {
-    if (*lists.state == Lists::kNone)
-      list_channels(task.weights, row_bytes(task.channels, task.layer_taps),
-                    tap_bytes(task.channels), task.layer_taps, task.channels, lists);
-    if (*lists.state != Lists::kTooLong) {
-      multiply_slices(task, segments, gathered, lists);
-      return;
-    }
-  }
-  for (int n = 0; n < task.rows; n += kFewRows) {
-    find_middles(task, segments, gathered, n);
-    int p = task.begin;
-    for (; p + 256 <= task.end; p += 256) multiply_units<4>(task, segments, gathered, n, p);
-    if (p + 128 <= task.end) multiply_units<2>(task, segments, gathered, n, p), p += 128;
-    if (p + 64 <= task.end) multiply_units<1>(task, segments, gathered, n, p);
-  }
+  if (sliced && *lists.state == Lists::kNone)
+    list_channels(task.weights, row_bytes(task.channels, task.layer_taps), tap_bytes(task.channels),
+                  task.layer_taps, task.channels, lists);
+  if (sliced && *lists.state != Lists::kTooLong)
+    multiply_slices(task, segments, gathered, lists);
+  else
+    multiply_bytes(task, segments, gathered);
 }
 
 }  // namespace

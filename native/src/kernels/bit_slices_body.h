@@ -104,8 +104,10 @@ struct Segments {
   explicit Segments(int channels) : units((channels + 7) / 8) {
     const int least = (units + kSliceUnits - 1) / kSliceUnits;
     each = (units + least - 1) / least;
+    each += each % 2;  // units come in pairs
     of_tap = (units + each - 1) / each;
   }
+  size_t pair_bytes() const { return static_cast<size_t>(each) * kSlicePixels; }
   size_t bytes() const { return static_cast<size_t>(8 * each + 1) * 64; }  // and zeros
 };
 
@@ -159,6 +161,7 @@ inline void list_channels(const uint8_t* weights, size_t row_bytes, size_t tap_b
         for (int c = 0; c < count; c += 32, bits += 4) {
           uint32_t word;
           __builtin_memcpy(&word, bits, 4);
+          word ^= (word & 0x00ff00ff) << 8;  // of each pair, the second is stored as how it differs
           if (count - c < 32) word &= (1u << (count - c)) - 1;
           const int more = __builtin_popcount(word);
           if (listed + more > kMostListed) {

@@ -1,6 +1,11 @@
-// Sums of signs of few pixels, or where lists would be too long: bytes of eight channels a pixel are
-// counted as they are. The same sums as of slices, to the last bit: how many pixels come at a time
-// must not be seen. Included by avx512.cpp, in its namespace, after what belongs to slices.
+// Sums of signs of few pixels, or where lists would be too long: bytes of eight channels a pixel, 64
+// pixels a register. The same sums as of slices, to the last bit: how many pixels come at a time must
+// not be seen. Included by avx512.cpp, in its namespace, after what belongs to slices.
+//
+// With X ones among the signs and m places where signs and weights differ, 2 S - P is X - m. Adders of
+// bits count what differs. They take two units at a time, whose weights are stored as w1 and w1 ^ w2:
+// the parity of the sum and both differences is one operation, of what x1 ^ x2 gives all rows, and
+// the carry two.
 
 // byte -> the same byte four times, so that a weight is broadcast by a load alone
 struct Repeated {
@@ -13,119 +18,188 @@ constexpr Repeated make_repeated() {
 }
 constexpr Repeated kRepeated = make_repeated();
 
-// A register, not a memory operand: GCC would load it again for every use.
-#define IN_REGISTER(x) asm("" : "+v"(x))
+// Two units, and units of a group, whose last carry is counted.
+constexpr int kPair = 2, kGroup = 8;
 
-// S of `count` units, for 64 `vectors` pixels and 4 rows of weights. GCC keeps arrays of accumulators
-// in memory or moves them about in every step; single registers it leaves alone.
-template <int vectors>
-inline void count_units(const uint8_t* signs, size_t stride, const uint8_t* weights, size_t row,
-                        int count, uint8_t* to) {
-  const __m512i start = _mm512_setzero_si512();
-  __m512i a00 = start, a01 = start, a02 = start, a03 = start;
-  __m512i a10 = start, a11 = start, a12 = start, a13 = start;
-  __m512i a20 = start, a21 = start, a22 = start, a23 = start;
-  __m512i a30 = start, a31 = start, a32 = start, a33 = start;
-  for (int u = 0; u < count; u++, signs += stride, weights++) {
-    __m512i x0 = _mm512_loadu_si512(signs), x1 = x0, x2 = x0, x3 = x0;
-    IN_REGISTER(x0);
-    if constexpr (vectors > 1) x1 = _mm512_loadu_si512(signs + 64);
-    if constexpr (vectors > 2) x2 = _mm512_loadu_si512(signs + 128);
-    if constexpr (vectors > 2) x3 = _mm512_loadu_si512(signs + 192);
-    if constexpr (vectors > 1) IN_REGISTER(x1);
-    if constexpr (vectors > 2) IN_REGISTER(x2);
-    if constexpr (vectors > 2) IN_REGISTER(x3);
-#define COUNT(a, x) a = _mm512_add_epi8(a, _mm512_popcnt_epi8(_mm512_and_si512(w, x)))
-#define STEP(n)                                                                                \
-  do {                                                                                         \
-    const __m512i w = _mm512_set1_epi32(static_cast<int>(kRepeated.words[weights[n * row]]));  \
-    COUNT(a##n##0, x0);                                                                        \
-    if constexpr (vectors > 1) COUNT(a##n##1, x1);                                             \
-    if constexpr (vectors > 2) COUNT(a##n##2, x2);                                             \
-    if constexpr (vectors > 2) COUNT(a##n##3, x3);                                             \
-  } while (false)
-    STEP(0);
-    STEP(1);
-    STEP(2);
-    STEP(3);
-#undef STEP
-#undef COUNT
-  }
-  const __m512i rows[4][4] = {{a00, a01, a02, a03},
-                              {a10, a11, a12, a13},
-                              {a20, a21, a22, a23},
-                              {a30, a31, a32, a33}};
-#pragma GCC unroll 4
-  for (int n = 0; n < 4; n++)
-#pragma GCC unroll 4
-    for (int i = 0; i < vectors; i++) _mm512_store_si512(to + n * kFewPixels + 64 * i, rows[n][i]);
+struct Adders {
+  Bits ones = _mm512_setzero_si512(), twos = ones, fours = ones;
+  Bits eights = ones;  // a count, byte by byte
+};
+
+inline Bits repeated(uint8_t weight) {
+  return _mm512_set1_epi32(static_cast<int>(kRepeated.words[weight]));
 }
 
-inline void scale_units(const BinaryGemmTask& task, const Segments& segments,
-                        const Gathered& gathered, int first, int p, int pixels) {
-  const int parts = (segments.each + kByteUnits - 1) / kByteUnits;
-  for (int q = 0; q < pixels; q += 32) {
-    const int at = p - task.begin + q;
+// The carry of two units. x12: x1 ^ x2
+[[gnu::always_inline]] inline Bits add_pair(Adders& to, Bits x1, Bits x12, const uint8_t* weights) {
+  const Bits sum = _mm512_ternarylogic_epi32(to.ones, x12, repeated(weights[1]), 0x96);
+  const Bits differs = _mm512_xor_si512(x1, repeated(weights[0]));
+  const Bits more = carry(to.ones, sum, differs);
+  to.ones = sum;
+  return more;
+}
+
+[[gnu::always_inline]] inline Bits add_two(Bits& to, Bits a, Bits b) {
+  const Bits sum = parity(to, a, b), more = carry(a, sum, b);
+  to = sum;
+  return more;
+}
+
+[[gnu::always_inline]] inline void add_eights(Adders& to, Bits a, Bits b) {
+  to.eights = _mm512_add_epi8(to.eights, _mm512_popcnt_epi8(add_two(to.fours, a, b)));
+}
+
+// What is left of a group: one pair, or a unit whose partner is 0.
+[[gnu::always_inline]] inline void add_last(Adders& to, Bits more) {
+  const Bits two = _mm512_and_si512(to.twos, more);
+  to.twos = _mm512_xor_si512(to.twos, more);
+  const Bits four = _mm512_and_si512(to.fours, two);
+  to.fours = _mm512_xor_si512(to.fours, two);
+  to.eights = _mm512_add_epi8(to.eights, _mm512_popcnt_epi8(four));
+}
+
+// X - m of 64 pixels, 16 bits each. `ones`: X, in the order of unpacked bytes.
+[[gnu::always_inline]] inline void finish(const Adders& from, const uint8_t* ones, uint8_t* to) {
+  const Bits fours = _mm512_popcnt_epi8(from.fours);
+  const Bits twos = _mm512_add_epi8(_mm512_popcnt_epi8(from.twos), _mm512_add_epi8(fours, fours));
+  const Bits few = _mm512_add_epi8(_mm512_popcnt_epi8(from.ones), _mm512_add_epi8(twos, twos));
+  const Bits factors = _mm512_set1_epi16(0x0108);
+  const Bits low = _mm512_maddubs_epi16(_mm512_unpacklo_epi8(from.eights, few), factors);
+  const Bits high = _mm512_maddubs_epi16(_mm512_unpackhi_epi8(from.eights, few), factors);
+  const Bits a = _mm512_sub_epi16(_mm512_load_si512(ones), low);
+  const Bits b = _mm512_sub_epi16(_mm512_load_si512(ones + 64), high);
+  const Bits first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+  const Bits second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+  _mm512_store_si512(to, _mm512_permutex2var_epi64(a, first, b));
+  _mm512_store_si512(to + 64, _mm512_permutex2var_epi64(a, second, b));
+}
+
+// X - m of 64 pixels, four rows of weights and `units` units, an even number.
+inline void count_differences(const uint8_t* pairs, const uint8_t* weights, size_t row, int units,
+                              const uint8_t* ones, uint8_t* to) {
+  Adders a, b, c, d;
+  struct Carries {
+    Bits a, b, c, d;
+  };
+  const auto add = [&](int u) __attribute__((always_inline)) {
+    const Bits x1 = _mm512_load_si512(pairs + u * size_t{64});
+    const Bits x12 = _mm512_load_si512(pairs + u * size_t{64} + 64);
+    const uint8_t* w = weights + u;
+    return Carries{add_pair(a, x1, x12, w), add_pair(b, x1, x12, w + row),
+                   add_pair(c, x1, x12, w + 2 * row), add_pair(d, x1, x12, w + 3 * row)};
+  };
+  const auto add_four = [&](int u) __attribute__((always_inline)) {
+    const Carries first = add(u), second = add(u + kPair);
+    return Carries{add_two(a.twos, first.a, second.a), add_two(b.twos, first.b, second.b),
+                   add_two(c.twos, first.c, second.c), add_two(d.twos, first.d, second.d)};
+  };
+  int u = 0;
+  for (; u + kGroup <= units; u += kGroup) {
+    const Carries low = add_four(u), high = add_four(u + kGroup / 2);
+    add_eights(a, low.a, high.a);
+    add_eights(b, low.b, high.b);
+    add_eights(c, low.c, high.c);
+    add_eights(d, low.d, high.d);
+  }
+  for (; u < units; u += kPair) {
+    const Carries more = add(u);
+    add_last(a, more.a);
+    add_last(b, more.b);
+    add_last(c, more.c);
+    add_last(d, more.d);
+  }
+  finish(a, ones, to);
+  finish(b, ones, to + kFewBytes);
+  finish(c, ones, to + 2 * kFewBytes);
+  finish(d, ones, to + 3 * kFewBytes);
+}
+
+// Of 64 pixels, x1 and x1 ^ x2 of each pair of units, and X, 16 bits each, in the order of unpacked
+// bytes. What a last unit lacks is 0.
+inline void gather_pairs(const uint8_t* signs, size_t stride, int units, uint8_t* pairs,
+                         uint8_t* ones) {
+  const Bits zero = _mm512_setzero_si512();
+  Bits low = zero, high = zero;
+  for (int u = 0; u < units; u += kPair, signs += kPair * stride, pairs += kPair * 64) {
+    const Bits x1 = _mm512_loadu_si512(signs);
+    const Bits x2 = u + 1 < units ? _mm512_loadu_si512(signs + stride) : zero;
+    _mm512_store_si512(pairs, x1);
+    _mm512_store_si512(pairs + 64, _mm512_xor_si512(x1, x2));
+    const Bits both = _mm512_add_epi8(_mm512_popcnt_epi8(x1), _mm512_popcnt_epi8(x2));
+    low = _mm512_add_epi16(low, _mm512_unpacklo_epi8(both, zero));
+    high = _mm512_add_epi16(high, _mm512_unpackhi_epi8(both, zero));
+  }
+  _mm512_store_si512(ones, low);
+  _mm512_store_si512(ones + 64, high);
+}
+
+// The sums of four rows and 64 pixels from what was counted.
+inline void scale_differences(const BinaryGemmTask& task, const Segments& segments,
+                              const Gathered& gathered, int first, int p) {
+  for (int q = p; q < p + 64; q += 32) {
     V sum[kFewRows][2];
     for (int n = 0; n < kFewRows; n++)
-      for (int i = 0; i < 2; i++) sum[n][i] = load(gathered.shared + at + 16 * i);
-    const uint8_t* counts = gathered.counts + q;
-    const float* middles = gathered.middles;
+      for (int i = 0; i < 2; i++) sum[n][i] = load(gathered.shared + q + 16 * i);
+    const uint8_t* counts = gathered.counts + 2 * (q - p);
     for (int t = 0; t < task.tap_count; t++) {
-      const V scale0 = mul(set(4.0f), load(task.taps[t].scales + p + q));
-      const V scale1 = mul(set(4.0f), load(task.taps[t].scales + p + q + 16));
-      for (int s = 0; s < segments.of_tap; s++, counts += parts * kFewRows * kFewPixels)
+      const float* scales = task.taps[t].scales + task.begin + q;
+      const V scale0 = mul(set(2.0f), load(scales)), scale1 = mul(set(2.0f), load(scales + 16));
+      for (int s = 0; s < segments.of_tap; s++)
 #pragma GCC unroll 4
-        for (int n = 0; n < kFewRows; n++, middles++) {
-          V count0 = set(*middles), count1 = count0;
-          for (int i = 0; i < parts; i++) {
-            const uint8_t* row = counts + (i * kFewRows + n) * kFewPixels;
-            count0 = add(count0, from_uint8(row));
-            count1 = add(count1, from_uint8(row + 16));
-          }
-          sum[n][0] = fma(scale0, count0, sum[n][0]);
-          sum[n][1] = fma(scale1, count1, sum[n][1]);
+        for (int n = 0; n < kFewRows; n++, counts += kFewBytes) {
+          sum[n][0] = fma(scale0, from_int16(counts), sum[n][0]);
+          sum[n][1] = fma(scale1, from_int16(counts + 32), sum[n][1]);
         }
     }
     for (int n = 0; n < kFewRows; n++)
       for (int i = 0; i < 2; i++)
-        store(task.sums + (first + n) * task.sums_stride + at + 16 * i, sum[n][i]);
+        store(task.sums + (first + n) * task.sums_stride + q + 16 * i, sum[n][i]);
   }
 }
 
-template <int vectors>
-inline void multiply_units(const BinaryGemmTask& task, const Segments& segments,
-                           const Gathered& gathered, int first, int p) {
+// Where the pairs of a summand and 64 pixels lie.
+inline uint8_t* pairs_of(const Gathered& gathered, const Segments& segments, size_t summand,
+                         int pixels, int units) {
+  return gathered.pairs + summand * segments.pair_bytes() + static_cast<size_t>(pixels) * units;
+}
+
+// Calls what(tap, first unit, units, number) for each summand.
+template <typename What>
+inline void for_summands(const BinaryGemmTask& task, const Segments& segments, What&& what) {
+  size_t number = 0;
+  for (int t = 0; t < task.tap_count; t++)
+    for (int s = 0; s < segments.of_tap; s++, number++) {
+      const int begin = s * segments.each, left = segments.units - begin;
+      what(task.taps[t], begin, left < segments.each ? left : segments.each, number);
+    }
+}
+
+inline void gather_all_pairs(const BinaryGemmTask& task, const Segments& segments,
+                             const Gathered& gathered) {
+  for_summands(task, segments, [&](const Tap& tap, int unit, int units, size_t number) {
+    for (int p = 0; p < task.end - task.begin; p += 64)
+      gather_pairs(tap.signs + unit * task.sign_stride + task.begin + p, task.sign_stride, units,
+                   pairs_of(gathered, segments, number, p, units + units % 2),
+                   gathered.ones + number * Gathered::kOnes + 2 * p);
+  });
+  *gathered.has_pairs = true;
+}
+
+inline void multiply_bytes(const BinaryGemmTask& task, const Segments& segments,
+                           const Gathered& gathered) {
+  if (!*gathered.has_pairs) gather_all_pairs(task, segments, gathered);
   const size_t row = row_bytes(task.channels, task.layer_taps);
-  uint8_t* to = gathered.counts;
-  for (int t = 0; t < task.tap_count; t++) {
-    const Tap& tap = task.taps[t];
-    const uint8_t* weights = task.weights + first * row + tap.weight * tap_bytes(task.channels);
-    for (int begin = 0; begin < segments.units; begin += segments.each) {
-      const int end = segments.units - begin < segments.each ? segments.units : begin + segments.each;
-      for (int u = begin; u < begin + segments.each; u += kByteUnits) {
-        const int count = end - u < kByteUnits ? end - u : kByteUnits;
-        count_units<vectors>(tap.signs + u * task.sign_stride + p, task.sign_stride, weights + u,
-                             row, count, to);
-        to += kFewRows * kFewPixels;
-      }
+  for (int first = 0; first < task.rows; first += kFewRows) {
+    const uint8_t* weights = task.weights + first * row;
+    for (int p = 0; p < task.end - task.begin; p += 64) {
+      for_summands(task, segments, [&](const Tap& tap, int unit, int units, size_t number) {
+        const int even = units + units % 2;
+        count_differences(pairs_of(gathered, segments, number, p, even),
+                          weights + tap.weight * tap_bytes(task.channels) + unit, row, even,
+                          gathered.ones + number * Gathered::kOnes + 2 * p,
+                          gathered.counts + number * kFewRows * kFewBytes);
+      });
+      scale_differences(task, segments, gathered, first, p);
     }
   }
-  scale_units(task, segments, gathered, first, p, 64 * vectors);
 }
-
-// -P / 2 of kFewRows rows, summand by summand
-inline void find_middles(const BinaryGemmTask& task, const Segments& segments,
-                         const Gathered& gathered, int first) {
-  const auto* positive = reinterpret_cast<const uint16_t*>(
-      task.weights + word_bytes(task.channels, task.layer_taps));
-  float* to = gathered.middles;
-  for (int t = 0; t < task.tap_count; t++)
-    for (int s = 0; s < segments.of_tap; s++)
-      for (int n = first; n < first + kFewRows; n++, to++) {
-        const int at = (n * task.layer_taps + task.taps[t].weight) * segments.of_tap + s;
-        *to = -0.5f * static_cast<float>(positive[at]);
-      }
-}
-
-#undef IN_REGISTER

@@ -45,6 +45,10 @@ inline V from_uint8(const uint8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
 }
+inline V from_int16(const uint8_t* p) {
+  const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(words));
+}
 inline V from_int32(const int32_t* p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
 inline float total(V v) { return _mm512_reduce_add_ps(v); }
 // of four vectors at once

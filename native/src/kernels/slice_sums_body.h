@@ -2,7 +2,7 @@
 // a channel, and from counts of listed channels to scaled sums. Included by avx512.cpp, in its
 // namespace.
 
-constexpr int kFewRows = 4, kFewPixels = 256;  // see byte_counts_body.h
+constexpr int kFewRows = 4, kFewBytes = 128;  // 64 pixels of a row; see byte_counts_body.h
 constexpr int kByteUnits = 31;                 // units whose bits fit a byte
 
 // 8x8 words of 64 bits
@@ -73,28 +73,36 @@ inline void add_shared(const uint8_t* signs, size_t stride, int channels, const 
 }
 
 // What lies in the scratch of the signs: slices of each summand, counts of some rows, what is shared,
-// and room for what is taken off the counts of kFewRows rows.
+// and, once bytes are counted, pairs of units and ones of each summand.
 struct Gathered {
   uint8_t *slices, *counts;
-  float *shared, *middles;
+  float* shared;
+  uint8_t *ones, *pairs;
+  bool* has_pairs;
 
-  Gathered(void* scratch, int summands, const Segments& segments)
+  static constexpr size_t kCounts = kSliceRows * 512, kOnes = 2 * kSlicePixels;  // of a summand
+
+  Gathered(void* scratch, size_t summands, const Segments& segments)
       : slices(static_cast<uint8_t*>(scratch)),
         counts(slices + summands * segments.bytes()),
-        shared(reinterpret_cast<float*>(counts + static_cast<size_t>(summands) * kSliceRows * 512)),
-        middles(shared + kSlicePixels) {}
+        shared(reinterpret_cast<float*>(counts + summands * kCounts)),
+        ones(reinterpret_cast<uint8_t*>(shared + kSlicePixels)),
+        pairs(ones + summands * kOnes),
+        has_pairs(reinterpret_cast<bool*>(pairs + summands * segments.pair_bytes())) {}
 };
 
 inline size_t gathered_bytes(int channels, int taps) {
   const Segments segments(channels);
   const size_t summands = static_cast<size_t>(taps) * segments.of_tap;
-  return summands * (segments.bytes() + kSliceRows * 512 + kFewRows * sizeof(float)) +
-         kSlicePixels * sizeof(float);
+  return summands * (segments.bytes() + Gathered::kCounts + Gathered::kOnes +
+                     segments.pair_bytes()) +
+         kSlicePixels * sizeof(float) + sizeof(bool);
 }
 
 inline void gather(const BinaryGemmTask& task, const Segments& segments, const Gathered& gathered,
                    bool sliced) {
   const int pixels = task.end - task.begin;
+  *gathered.has_pairs = false;
   for (int p = 0; p < pixels; p += 16) store(gathered.shared + p, set(0.0f));
   uint8_t* slices = gathered.slices;
   for (int t = 0; t < task.tap_count; t++) {
