@@ -21,9 +21,8 @@ std::shared_ptr<BinaryLayer> make_binary_layer(
     std::optional<Floats> sparse_values, std::optional<Matrix> low_rank_in,
     std::optional<Matrix> low_rank_out, bool zero_is_positive, int pixels) {
   const size_t outputs = signs.shape(0), taps = signs.shape(1);
-  require(inputs > 0 && static_cast<size_t>(inputs) <= kMostChannels && outputs > 0 &&
-              outputs <= kMostChannels,
-          "a layer has 1 to 65536 channels");
+  require(inputs > 0 && inputs <= kMostInputs && outputs > 0 && outputs <= kMostChannels,
+          "a 1-bit layer has 1 to 8192 inputs and 1 to 65536 outputs");
   require(taps == 1 || taps == 9, "a 1-bit layer has 1 or 9 taps");
   require(signs.shape(2) == static_cast<size_t>(inputs + 63) / 64, "wrong number of words a row");
   if (const int used = inputs % 64) {

@@ -158,6 +158,8 @@ enum class SignLayout : int {
             // at multiples of 16, so offsets that are not are served by shifted copies
 };
 
+inline constexpr int kMostInputs = 1 << 13;  // of a 1-bit layer, which counts them in few bits
+
 struct ConvKernels;      // conv_kernels.h
 struct Bfloat16Kernels;  // bfloat16_kernels.h
 

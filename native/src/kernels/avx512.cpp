@@ -73,7 +73,7 @@ constexpr int kLeastSliced = 320;  // pixels
 void binary_gemm(const BinaryGemmTask& task) {
   const Segments segments(task.channels);
   const Lists lists(task.scratch, task.layer_taps * segments.of_tap);
-  const Gathered gathered(task.sign_scratch, task.tap_count * segments.of_tap, segments);
+  const Gathered gathered(task.sign_scratch, task.tap_count, segments);
   const bool sliced = task.end - task.begin >= kLeastSliced;
   if (task.new_signs) gather(task, segments, gathered, sliced);
   if (task.new_weights) *lists.state = Lists::kNone;

@@ -98,7 +98,7 @@ inline void count_listed(const uint8_t* signs, const uint16_t* list, int length,
 
 inline int slice_place(int p) { return p / 16 % 8 * 64 + p / 128 * 16; }
 
-// How a layer's signs are cut: all taps, and all segments of each, are summands of their own.
+// How a layer's signs are cut: segments of each tap are counted by themselves.
 struct Segments {
   int units, each, of_tap;  // units of all channels, of a segment; segments of a tap
   explicit Segments(int channels) : units((channels + 7) / 8) {
@@ -107,7 +107,8 @@ struct Segments {
     each += each % 2;  // units come in pairs
     of_tap = (units + each - 1) / each;
   }
-  size_t pair_bytes() const { return static_cast<size_t>(each) * kSlicePixels; }
+  int paired() const { return units + units % 2; }
+  size_t pair_bytes() const { return static_cast<size_t>(paired()) * kSlicePixels; }
   size_t bytes() const { return static_cast<size_t>(8 * each + 1) * 64; }  // and zeros
 };
 

@@ -20,6 +20,7 @@ constexpr Repeated kRepeated = make_repeated();
 
 // Two units, and units of a group, whose last carry is counted.
 constexpr int kPair = 2, kGroup = 8;
+constexpr int kMostUnits = 240;  // that a byte can count by eights
 
 struct Adders {
   Bits ones = _mm512_setzero_si512(), twos = ones, fours = ones;
@@ -58,25 +59,32 @@ inline Bits repeated(uint8_t weight) {
   to.eights = _mm512_add_epi8(to.eights, _mm512_popcnt_epi8(four));
 }
 
-// X - m of 64 pixels, 16 bits each. `ones`: X, in the order of unpacked bytes.
-[[gnu::always_inline]] inline void finish(const Adders& from, const uint8_t* ones, uint8_t* to) {
-  const Bits fours = _mm512_popcnt_epi8(from.fours);
-  const Bits twos = _mm512_add_epi8(_mm512_popcnt_epi8(from.twos), _mm512_add_epi8(fours, fours));
-  const Bits few = _mm512_add_epi8(_mm512_popcnt_epi8(from.ones), _mm512_add_epi8(twos, twos));
-  const Bits factors = _mm512_set1_epi16(0x0108);
-  const Bits low = _mm512_maddubs_epi16(_mm512_unpacklo_epi8(from.eights, few), factors);
-  const Bits high = _mm512_maddubs_epi16(_mm512_unpackhi_epi8(from.eights, few), factors);
-  const Bits a = _mm512_sub_epi16(_mm512_load_si512(ones), low);
-  const Bits b = _mm512_sub_epi16(_mm512_load_si512(ones + 64), high);
+// 64 words of 16 bits in their order, from what unpacking the lower and upper halves of bytes gave
+inline void in_order(Bits& low, Bits& high) {
   const Bits first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
   const Bits second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-  _mm512_store_si512(to, _mm512_permutex2var_epi64(a, first, b));
-  _mm512_store_si512(to + 64, _mm512_permutex2var_epi64(a, second, b));
+  const Bits kept = low;
+  low = _mm512_permutex2var_epi64(kept, first, high);
+  high = _mm512_permutex2var_epi64(kept, second, high);
 }
 
-// X - m of 64 pixels, four rows of weights and `units` units, an even number.
+// to = from - m of 64 pixels, 16 bits each
+[[gnu::always_inline]] inline void finish(const Adders& adders, const uint8_t* from, uint8_t* to) {
+  const Bits fours = _mm512_popcnt_epi8(adders.fours);
+  const Bits twos = _mm512_add_epi8(_mm512_popcnt_epi8(adders.twos), _mm512_add_epi8(fours, fours));
+  const Bits few = _mm512_add_epi8(_mm512_popcnt_epi8(adders.ones), _mm512_add_epi8(twos, twos));
+  const Bits factors = _mm512_set1_epi16(0x0108);
+  Bits low = _mm512_maddubs_epi16(_mm512_unpacklo_epi8(adders.eights, few), factors);
+  Bits high = _mm512_maddubs_epi16(_mm512_unpackhi_epi8(adders.eights, few), factors);
+  in_order(low, high);
+  _mm512_store_si512(to, _mm512_sub_epi16(_mm512_load_si512(from), low));
+  _mm512_store_si512(to + 64, _mm512_sub_epi16(_mm512_load_si512(from + 64), high));
+}
+
+// to = from - m of 64 pixels and four rows of weights, for `units` units: an even number, at most
+// kMostUnits. `from` may be the same for all rows, else it is `to`.
 inline void count_differences(const uint8_t* pairs, const uint8_t* weights, size_t row, int units,
-                              const uint8_t* ones, uint8_t* to) {
+                              const uint8_t* from, size_t from_row, uint8_t* to) {
   Adders a, b, c, d;
   struct Carries {
     Bits a, b, c, d;
@@ -108,14 +116,14 @@ inline void count_differences(const uint8_t* pairs, const uint8_t* weights, size
     add_last(c, more.c);
     add_last(d, more.d);
   }
-  finish(a, ones, to);
-  finish(b, ones, to + kFewBytes);
-  finish(c, ones, to + 2 * kFewBytes);
-  finish(d, ones, to + 3 * kFewBytes);
+  finish(a, from, to);
+  finish(b, from + from_row, to + kFewBytes);
+  finish(c, from + 2 * from_row, to + 2 * kFewBytes);
+  finish(d, from + 3 * from_row, to + 3 * kFewBytes);
 }
 
-// Of 64 pixels, x1 and x1 ^ x2 of each pair of units, and X, 16 bits each, in the order of unpacked
-// bytes. What a last unit lacks is 0.
+// Of 64 pixels, x1 and x1 ^ x2 of each pair of units, and X, 16 bits each. What a last unit lacks
+// is 0.
 inline void gather_pairs(const uint8_t* signs, size_t stride, int units, uint8_t* pairs,
                          uint8_t* ones) {
   const Bits zero = _mm512_setzero_si512();
@@ -129,13 +137,25 @@ inline void gather_pairs(const uint8_t* signs, size_t stride, int units, uint8_t
     low = _mm512_add_epi16(low, _mm512_unpacklo_epi8(both, zero));
     high = _mm512_add_epi16(high, _mm512_unpackhi_epi8(both, zero));
   }
+  in_order(low, high);
   _mm512_store_si512(ones, low);
   _mm512_store_si512(ones + 64, high);
 }
 
+// Of all taps.
+inline void gather_all_pairs(const BinaryGemmTask& task, const Segments& segments,
+                             const Gathered& gathered) {
+  uint8_t* pairs = gathered.pairs;
+  for (int t = 0; t < task.tap_count; t++)
+    for (int p = 0; p < task.end - task.begin; p += 64, pairs += segments.paired() * 64)
+      gather_pairs(task.taps[t].signs + task.begin + p, task.sign_stride, segments.units, pairs,
+                   gathered.ones + t * Gathered::kOnes + 2 * p);
+  *gathered.has_pairs = true;
+}
+
 // The sums of four rows and 64 pixels from what was counted.
-inline void scale_differences(const BinaryGemmTask& task, const Segments& segments,
-                              const Gathered& gathered, int first, int p) {
+inline void scale_differences(const BinaryGemmTask& task, const Gathered& gathered, int first,
+                              int p) {
   for (int q = p; q < p + 64; q += 32) {
     V sum[kFewRows][2];
     for (int n = 0; n < kFewRows; n++)
@@ -144,12 +164,11 @@ inline void scale_differences(const BinaryGemmTask& task, const Segments& segmen
     for (int t = 0; t < task.tap_count; t++) {
       const float* scales = task.taps[t].scales + task.begin + q;
       const V scale0 = mul(set(2.0f), load(scales)), scale1 = mul(set(2.0f), load(scales + 16));
-      for (int s = 0; s < segments.of_tap; s++)
 #pragma GCC unroll 4
-        for (int n = 0; n < kFewRows; n++, counts += kFewBytes) {
-          sum[n][0] = fma(scale0, from_int16(counts), sum[n][0]);
-          sum[n][1] = fma(scale1, from_int16(counts + 32), sum[n][1]);
-        }
+      for (int n = 0; n < kFewRows; n++, counts += kFewBytes) {
+        sum[n][0] = fma(scale0, from_int16(counts), sum[n][0]);
+        sum[n][1] = fma(scale1, from_int16(counts + 32), sum[n][1]);
+      }
     }
     for (int n = 0; n < kFewRows; n++)
       for (int i = 0; i < 2; i++)
@@ -157,49 +176,25 @@ inline void scale_differences(const BinaryGemmTask& task, const Segments& segmen
   }
 }
 
-// Where the pairs of a summand and 64 pixels lie.
-inline uint8_t* pairs_of(const Gathered& gathered, const Segments& segments, size_t summand,
-                         int pixels, int units) {
-  return gathered.pairs + summand * segments.pair_bytes() + static_cast<size_t>(pixels) * units;
-}
-
-// Calls what(tap, first unit, units, number) for each summand.
-template <typename What>
-inline void for_summands(const BinaryGemmTask& task, const Segments& segments, What&& what) {
-  size_t number = 0;
-  for (int t = 0; t < task.tap_count; t++)
-    for (int s = 0; s < segments.of_tap; s++, number++) {
-      const int begin = s * segments.each, left = segments.units - begin;
-      what(task.taps[t], begin, left < segments.each ? left : segments.each, number);
-    }
-}
-
-inline void gather_all_pairs(const BinaryGemmTask& task, const Segments& segments,
-                             const Gathered& gathered) {
-  for_summands(task, segments, [&](const Tap& tap, int unit, int units, size_t number) {
-    for (int p = 0; p < task.end - task.begin; p += 64)
-      gather_pairs(tap.signs + unit * task.sign_stride + task.begin + p, task.sign_stride, units,
-                   pairs_of(gathered, segments, number, p, units + units % 2),
-                   gathered.ones + number * Gathered::kOnes + 2 * p);
-  });
-  *gathered.has_pairs = true;
-}
-
 inline void multiply_bytes(const BinaryGemmTask& task, const Segments& segments,
                            const Gathered& gathered) {
   if (!*gathered.has_pairs) gather_all_pairs(task, segments, gathered);
   const size_t row = row_bytes(task.channels, task.layer_taps);
+  const int units = segments.paired(), pixels = task.end - task.begin;
   for (int first = 0; first < task.rows; first += kFewRows) {
     const uint8_t* weights = task.weights + first * row;
-    for (int p = 0; p < task.end - task.begin; p += 64) {
-      for_summands(task, segments, [&](const Tap& tap, int unit, int units, size_t number) {
-        const int even = units + units % 2;
-        count_differences(pairs_of(gathered, segments, number, p, even),
-                          weights + tap.weight * tap_bytes(task.channels) + unit, row, even,
-                          gathered.ones + number * Gathered::kOnes + 2 * p,
-                          gathered.counts + number * kFewRows * kFewBytes);
-      });
-      scale_differences(task, segments, gathered, first, p);
+    for (int p = 0; p < pixels; p += 64) {
+      for (int t = 0; t < task.tap_count; t++) {
+        const uint8_t* pairs = gathered.pairs + (static_cast<size_t>(t) * pixels + p) * units;
+        const uint8_t* of_tap = weights + task.taps[t].weight * tap_bytes(task.channels);
+        uint8_t* to = gathered.counts + t * kFewRows * kFewBytes;
+        count_differences(pairs, of_tap, row, units < kMostUnits ? units : kMostUnits,
+                          gathered.ones + t * Gathered::kOnes + 2 * p, 0, to);
+        for (int u = kMostUnits; u < units; u += kMostUnits)
+          count_differences(pairs + u * 64, of_tap + u, row,
+                            units - u < kMostUnits ? units - u : kMostUnits, to, kFewBytes, to);
+      }
+      scale_differences(task, gathered, first, p);
     }
   }
 }

@@ -73,29 +73,29 @@ inline void add_shared(const uint8_t* signs, size_t stride, int channels, const 
 }
 
 // What lies in the scratch of the signs: slices of each summand, counts of some rows, what is shared,
-// and, once bytes are counted, pairs of units and ones of each summand.
+// and, once bytes are counted, pairs of units and ones of each tap.
 struct Gathered {
   uint8_t *slices, *counts;
   float* shared;
   uint8_t *ones, *pairs;
   bool* has_pairs;
 
-  static constexpr size_t kCounts = kSliceRows * 512, kOnes = 2 * kSlicePixels;  // of a summand
+  // of a summand, and of a tap
+  static constexpr size_t kCounts = kSliceRows * 512, kOnes = 2 * kSlicePixels;
 
-  Gathered(void* scratch, size_t summands, const Segments& segments)
+  Gathered(void* scratch, size_t taps, const Segments& segments)
       : slices(static_cast<uint8_t*>(scratch)),
-        counts(slices + summands * segments.bytes()),
-        shared(reinterpret_cast<float*>(counts + summands * kCounts)),
+        counts(slices + taps * segments.of_tap * segments.bytes()),
+        shared(reinterpret_cast<float*>(counts + taps * segments.of_tap * kCounts)),
         ones(reinterpret_cast<uint8_t*>(shared + kSlicePixels)),
-        pairs(ones + summands * kOnes),
-        has_pairs(reinterpret_cast<bool*>(pairs + summands * segments.pair_bytes())) {}
+        pairs(ones + taps * kOnes),
+        has_pairs(reinterpret_cast<bool*>(pairs + taps * segments.pair_bytes())) {}
 };
 
 inline size_t gathered_bytes(int channels, int taps) {
   const Segments segments(channels);
-  const size_t summands = static_cast<size_t>(taps) * segments.of_tap;
-  return summands * (segments.bytes() + Gathered::kCounts + Gathered::kOnes +
-                     segments.pair_bytes()) +
+  return taps * (segments.of_tap * (segments.bytes() + Gathered::kCounts) + Gathered::kOnes +
+                 segments.pair_bytes()) +
          kSlicePixels * sizeof(float) + sizeof(bool);
 }
 
@@ -141,15 +141,20 @@ inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
       const V scale0 = mul(factor, load(task.taps[t].scales + task.begin + p));
       const V scale1 = mul(factor, load(task.taps[t].scales + task.begin + p + 16));
       const Lists::Row* row = lists.of_tap(task.taps[t].weight, segments) + first;
-      for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
 #pragma GCC unroll 4
-        for (int n = 0; n < rows; n++) {
-          sum[n][0] = fma(scale0, centred_count<centred>(count0 + 512 * n, row[n]), sum[n][0]);
-          sum[n][1] = fma(scale1, centred_count<centred>(count1 + 512 * n, row[n]), sum[n][1]);
+      for (int n = 0; n < rows; n++) {
+        const uint8_t *at0 = count0 + 512 * n, *at1 = count1 + 512 * n;
+        V total0 = centred_count<centred>(at0, row[n]), total1 = centred_count<centred>(at1, row[n]);
+        for (int s = 1; s < segments.of_tap; s++) {
+          const Lists::Row& next = row[s * kChannels + n];
+          total0 = add(total0, centred_count<centred>(at0 + s * kSliceRows * 512, next));
+          total1 = add(total1, centred_count<centred>(at1 + s * kSliceRows * 512, next));
         }
-        count0 += kSliceRows * 512;
-        count1 += kSliceRows * 512;
+        sum[n][0] = fma(scale0, total0, sum[n][0]);
+        sum[n][1] = fma(scale1, total1, sum[n][1]);
       }
+      count0 += segments.of_tap * kSliceRows * 512;
+      count1 += segments.of_tap * kSliceRows * 512;
     }
     for (int n = 0; n < rows; n++)
       for (int i = 0; i < 2; i++)

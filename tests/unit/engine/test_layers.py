@@ -53,7 +53,7 @@ def test_a_one_bit_convolution(isa: str, of_zero: int, shape: tuple[int, ...]) -
     assert worst(native.run(x), expected) < 1e-5
 
 
-@pytest.mark.parametrize("side", [16, 64])
+@pytest.mark.parametrize("side", [8, 16, 64])
 @pytest.mark.parametrize("inputs", [64, 320])
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_a_layer_runs_on_what_was_forced_or_is_best_for_it(
