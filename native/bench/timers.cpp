@@ -36,7 +36,7 @@ PairTimer::PairTimer(std::shared_ptr<const BinaryLayer> first,
                      std::shared_ptr<const BinaryLayer> second, bool gelu, int pixels, int threads)
     : first_(std::move(first)),
       second_(std::move(second)),
-      between_(gelu ? Activation::kGelu : Activation::kNone),
+      gelu_(gelu),
       memory_(threads) {
   const Shape shape{1, pixels, round_up(pixels, kTile)};
   in_.reshape(first_->inputs(), shape);
@@ -71,11 +71,10 @@ void PairTimer::run_strip(int first_tile, int tiles, UnetMemory::Worker& worker)
   const Target hidden = part(worker.hidden.data(), between, 0);
   BinaryCall in;
   in.inputs[0] = {from.data, from.tile_stride, first_->inputs()};
+  in.gelu = gelu_;
   first_->run(in, hidden, worker.space);
   BinaryCall out;
   out.inputs[0] = {hidden.data + (between - taken) * kTile, hidden.tile_stride, taken};
-  out.activation = between_;
-  if (between == taken) out.seen = hidden.data;
   second_->run(out, part(out_.data(), second_->outputs(), first_tile), worker.space);
 }
 

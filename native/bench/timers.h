@@ -36,7 +36,7 @@ class PairTimer {
   void run_strip(int first_tile, int tiles, UnetMemory::Worker& worker);
 
   std::shared_ptr<const BinaryLayer> first_, second_;
-  Activation between_;
+  bool gelu_;
   UnetMemory memory_;
   Map in_, out_;
 };

@@ -135,12 +135,11 @@ Result run_layer(const Layer& layer, const Planes& planes, int threads, Run run)
   return read(out);
 }
 
-Result run_binary_layer(const BinaryLayer& layer, Planes planes, int threads,
-                        const std::string& activation) {
+Result run_binary_layer(const BinaryLayer& layer, Planes planes, int threads, bool silu,
+                        bool gelu) {
   BinaryCall call;
-  call.activation = activation == "silu"   ? Activation::kSilu
-                    : activation == "gelu" ? Activation::kGelu
-                                           : Activation::kNone;
+  call.silu = silu;
+  call.gelu = gelu;
   return run_layer(layer, planes, threads, [&](Map& in, Map& out, Workspace& space) {
     call.inputs[0] = in.view();
     layer.run(call, out, space);
@@ -215,7 +214,8 @@ NB_MODULE(_native, m) {
       .def_prop_ro("inputs", &BinaryLayer::inputs)
       .def_prop_ro("outputs", &BinaryLayer::outputs)
       .def_prop_ro("isa", [](const BinaryLayer& layer) { return layer.kernels().name; })
-      .def("run", &run_binary_layer, "planes"_a, "threads"_a = 1, "activation"_a = "none");
+      .def("run", &run_binary_layer, "planes"_a, "threads"_a = 1, "silu"_a = false,
+           "gelu"_a = false);
   m.def("binary_layer", &make_binary_layer, "isa"_a, "signs"_a, "inputs"_a, "scale"_a,
         "bias"_a = nb::none(), "rprelu"_a = nb::none(), "sparse_indices"_a = nb::none(),
         "sparse_values"_a = nb::none(), "low_rank_in"_a = nb::none(),

@@ -22,7 +22,7 @@ void BinaryLayer::run_double(const BinaryCall& call, const Shape& shape, Map& ph
   for (Frame::Place& place : frame.places) place = {0, 0, -1, 0};
   uint8_t zero_seen = 0;
   frame.zero_seen = &zero_seen;
-  reserve(call, frame, space);
+  reserve(frame, space);
   phases.reshape(outputs_, {4 * frame.out_pixels / kTile, kTile, kTile});
   for (Buffer<float>& edge : space.edges_) {
     edge.reserve(frame.out_pixels);

@@ -74,8 +74,8 @@ void BinaryLayer::run(const BinaryCall& call, const Target& out, Workspace& spac
   const int floats = kStripFloats * space.pool.threads();  // each thread has a cache
   const int step = std::max(kLeastStrip, kernels_.gemm_pixels);
   const int strip = std::max(step, round_up(floats / inputs_, step));
-  if (!call.seen) frame.kept = std::min(frame.kept, round_up(strip + frame.reach, step));
-  reserve(call, frame, space);
+  frame.kept = std::min(frame.kept, round_up(strip + frame.reach, step));
+  reserve(frame, space);
   int prepared = 0;
   for (int begin = 0; begin < frame.out_pixels; begin += strip) {
     const int end = std::min(frame.out_pixels, begin + strip);
@@ -99,7 +99,7 @@ void BinaryLayer::run_half(const BinaryCall& call, const Target& out, Workspace&
   }
   uint8_t zero_seen = 0;
   frame.zero_seen = &zero_seen;
-  reserve(call, frame, space);
+  reserve(frame, space);
   prepare(call, frame, 0, frame.in_pixels, space);
   multiply(call, frame, 0, frame.out_pixels, out, space);
 }
@@ -117,7 +117,7 @@ const float* BinaryLayer::mark_outside(const Frame& frame, Workspace& space) con
   return outside;
 }
 
-void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space) const {
+void BinaryLayer::reserve(Frame& frame, Workspace& space) const {
   const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
   frame.units = round_up((inputs_ + kernels_.unit_channels - 1) / kernels_.unit_channels,
                          kernels_.unit_multiple);
@@ -152,7 +152,7 @@ void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space
     std::fill_n(scales.data(), frame.margin, 0.0f);
     std::fill_n(scales.data() + frame.margin + frame.in_pixels, frame.margin, 0.0f);
   }
-  if (!call.seen) space.y_.reserve(static_cast<size_t>(frame.kept) * inputs_);
+  space.y_.reserve(static_cast<size_t>(frame.kept) * inputs_);
   space.projected_.reserve(static_cast<size_t>(frame.in_pixels) * rank_);
   space.sums_.resize(space.pool.threads());
   space.scratch_.resize(space.pool.threads());

@@ -27,8 +27,7 @@ int parts_of_each(int jobs, int most, int threads) {
 
 // Whether the layer sees its input as it lies there, so that no copy is needed for its branches.
 bool is_plain(const BinaryCall& call) {
-  return call.inputs[1].channels == 0 && !call.gain && !call.shift &&
-         call.activation == Activation::kNone;
+  return call.inputs[1].channels == 0 && !call.gain && !call.shift && !call.silu;
 }
 
 }  // namespace
@@ -50,8 +49,8 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
     task.channels = inputs_;
     task.gain = call.gain;
     task.shift = call.shift;
-    task.activation = call.activation;
-    task.y = is_plain(call) || !has_branches() ? nullptr : seen_by(call, space);
+    task.silu = call.silu;
+    task.y = is_plain(call) || !has_branches() ? nullptr : space.y_.data();
     task.zero_is_positive = zero_is_positive_;
     task.signs = frame.signs(space.signs_[0]);
     task.negative_signs = two_signs() ? frame.signs(space.signs_[1]) : nullptr;
@@ -123,7 +122,7 @@ EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame
   rest.rprelu = rprelu_.empty() ? nullptr : rprelu_.data();
   rest.x = is_plain(call)
                ? call.inputs[0]
-               : MapView{seen_by(call, space), static_cast<size_t>(inputs_) * kTile, inputs_};
+               : MapView{space.y_.data(), static_cast<size_t>(inputs_) * kTile, inputs_};
   if (!sparse_start_.empty()) {
     rest.sparse_start = sparse_start_.data();
     rest.sparse = sparse_.data();
@@ -134,6 +133,7 @@ EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame
   rest.prelu = call.prelu;
   rest.gain = call.output_gain;
   rest.residual = call.residual;
+  rest.gelu = call.gelu;
   rest.moments = call.moments;
   rest.moments_channels = outputs_;
   rest.row = frame.shape.row;

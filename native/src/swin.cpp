@@ -222,11 +222,10 @@ class SwinRun {
       in.inputs[0] = view(tokens, channels_);
       in.gain = memory_.affine.gain.data();
       in.shift = memory_.affine.shift.data();
+      in.gelu = true;
       block.fc1->run(in, hidden, worker.space);
       BinaryCall out;
       out.inputs[0] = view(hidden, hidden_channels);
-      out.activation = Activation::kGelu;
-      out.seen = hidden.data;
       out.residual = view(tokens, channels_);
       out.moments = moments(first);
       block.fc2->run(out, tokens, worker.space);

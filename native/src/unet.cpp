@@ -67,7 +67,7 @@ class Run {
     hidden.reshape(block->conv_in->outputs(), shape);
     BinaryCall in;
     read_normed(in, block->norm_in, inputs, memory_);
-    in.activation = Activation::kSilu;
+    in.silu = true;
     in.moments = hidden.moments.data();
     block->conv_in->run(in, hidden.map, memory_.space);
 
@@ -82,7 +82,7 @@ class Run {
     }
     const Feature* middle[] = {&hidden};
     read_normed(last, block->norm_out, middle, memory_);
-    last.activation = Activation::kSilu;
+    last.silu = true;
     out.reshape(block->conv_out->outputs(), shape);
     last.moments = out.moments.data();
     block->conv_out->run(last, out.map, memory_.space);
@@ -146,7 +146,7 @@ void activate(const Kernels& kernels, const GroupNorm& norm, const Feature& in,
     task.channels = channels;
     task.gain = memory.affine.gain.data();
     task.shift = memory.affine.shift.data();
-    task.activation = Activation::kSilu;
+    task.silu = true;
     task.y = memory.activated.data();
     task.zero_is_positive = true;
     task.signs = memory.signs.data();

@@ -24,15 +24,13 @@ struct MapView {
   int channels;
 };
 
-enum class Activation : int { kNone, kSilu, kGelu };
-
 // Turns a float map into what a 1-bit layer reads: signs, scales, and its low-rank projection.
 struct PrepareTask {
   MapView inputs[2];  // concatenated; the second may have no channels
   int channels;       // of both
-  const float* gain;   // per channel, or null: y = activation(gain * x + shift)
+  const float* gain;   // per channel, or null: y = gain * x + shift, or SiLU of it
   const float* shift;  // per channel, or null
-  Activation activation;
+  bool silu;           // whether that
   float* y;  // float result, a map of `channels`; null: not wanted, since it is inputs[0]
   int y_begin;  // the pixel that `y` starts with
   bool zero_is_positive;    // sign(0) is +1 if true, 0 if false
@@ -79,7 +77,8 @@ struct SparseEntry {
 };
 
 // What follows the sums, in this order:
-//   v = rprelu(scale * sum + bias) + sparse + low rank;  v = prelu(v);  v = gain * v + residual
+//   v = rprelu(scale * sum + bias) + sparse + low rank;  v = prelu(v);  v = gain * v + residual;
+//   v = gelu(v)
 struct EpilogueTask {
   const float* sums;  // column 0 is pixel `begin`
   size_t sums_stride;
@@ -97,6 +96,7 @@ struct EpilogueTask {
   const float* prelu;  // slope per channel; null: none
   const float* gain;   // per channel; null: 1
   MapView residual;      // data null: none
+  bool gelu;
   float* out;            // channel 0 of tile 0
   size_t out_tile_stride;
   float* moments;        // per tile and channel: sum, squares of the distances from its mean;

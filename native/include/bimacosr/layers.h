@@ -87,13 +87,13 @@ class Timer {
 // What goes into a 1-bit layer, and what is done with what comes out.
 struct BinaryCall {
   MapView inputs[2] = {};        // concatenated
-  const float* gain = nullptr;   // the layer sees activation(gain * x + shift)
+  const float* gain = nullptr;   // the layer sees gain * x + shift, or SiLU of it
   const float* shift = nullptr;
-  Activation activation = Activation::kNone;
-  float* seen = nullptr;  // a map for what the layer sees, which may be inputs[0]; null: its own
+  bool silu = false;
   const float* prelu = nullptr;  // see EpilogueTask
   const float* output_gain = nullptr;
   MapView residual = {};
+  bool gelu = false;
   float* moments = nullptr;  // 2 per tile and output channel
 };
 
@@ -124,7 +124,7 @@ class BinaryLayer {
  private:
   struct Frame;
   Frame frame_of(const Shape& shape) const;
-  void reserve(const BinaryCall& call, Frame& frame, Workspace& space) const;
+  void reserve(Frame& frame, Workspace& space) const;
   const float* mark_outside(const Frame& frame, Workspace& space) const;
   void prepare(const BinaryCall& call, const Frame& frame, int begin, int end,
                Workspace& space) const;
@@ -132,9 +132,6 @@ class BinaryLayer {
                        Workspace& space) const;
   EpilogueTask epilogue_of(const BinaryCall& call, const Frame& frame, int block,
                            Workspace& space) const;
-  float* seen_by(const BinaryCall& call, Workspace& space) const {
-    return call.seen ? call.seen : space.y_.data();
-  }
   void place_scales(const Frame& frame, int begin, int end, Workspace& space) const;
   void multiply(const BinaryCall& call, const Frame& frame, int begin, int end, const Target& out,
                 Workspace& space) const;

@@ -88,7 +88,7 @@ inline void add_sparse(const EpilogueTask& task, int n, int p, V* v) {
 
 // kWide vectors of pixels of `channels` output channels. The loops over channels must be unrolled:
 // an array that is indexed in a loop does not stay in registers.
-template <int channels, int rank>
+template <int channels, int rank, bool with_gelu>
 inline void epilogue_part(const EpilogueTask& task, int n, int p) {
   const size_t tile = p / kTile;
   const int q = p % kTile;
@@ -137,7 +137,10 @@ inline void epilogue_part(const EpilogueTask& task, int n, int p) {
   }
 #pragma GCC unroll 2
   for (int c = 0; c < channels; c++)
-    for (int i = 0; i < kWide; i++) store(out + c * kTile + i * kLanes, v[c][i]);
+    for (int i = 0; i < kWide; i++) {
+      if constexpr (with_gelu) v[c][i] = gelu(v[c][i]);
+      store(out + c * kTile + i * kLanes, v[c][i]);
+    }
 }
 
 // One tile of the pixels, of `channels` output channels from the nth on
@@ -145,10 +148,14 @@ template <int channels>
 inline void epilogue_tile(const EpilogueTask& task, int n, int tile_begin) {
   constexpr int step = kWide * kLanes;
   for (int p = tile_begin; p < tile_begin + kTile; p += step)
-    if (task.rank == 8)
-      epilogue_part<channels, 8>(task, n, p);
+    if (task.rank == 8 && task.gelu)
+      epilogue_part<channels, 8, true>(task, n, p);
+    else if (task.rank == 8)
+      epilogue_part<channels, 8, false>(task, n, p);
+    else if (task.gelu)
+      epilogue_part<channels, 0, true>(task, n, p);
     else
-      epilogue_part<channels, 0>(task, n, p);
+      epilogue_part<channels, 0, false>(task, n, p);
   if (!task.moments) return;
   const size_t tile = tile_begin / kTile;
   const float* x = task.out + tile * task.out_tile_stride + n * kTile;

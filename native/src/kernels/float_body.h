@@ -34,13 +34,6 @@ inline V gelu(V x) {
 }
 #endif
 
-template <Activation activation>
-inline V activate(V x) {
-  if constexpr (activation == Activation::kSilu) return silu(x);
-  if constexpr (activation == Activation::kGelu) return gelu(x);
-  return x;
-}
-
 constexpr int kAhead = 12;  // channels after this one that the cache is asked for
 
 // Channels that are projected right after they were made, while they are in the first-level cache.
@@ -79,7 +72,7 @@ inline void project(const PrepareTask& task, const float* y, int tile, int begin
   for (; k < task.rank; k++) project_channels<1>(task, y, k, tile, begin, end);
 }
 
-template <Activation activation>
+template <bool with_silu>
 inline void prepare_tile(const PrepareTask& task, int p) {
   constexpr int unit = SignUnit::kChannels;
   const int tile = p / kTile;
@@ -102,7 +95,8 @@ inline void prepare_tile(const PrepareTask& task, int p) {
       const V shift = set(task.shift ? task.shift[c] : 0.0f);
       V y[kVectors];
       for (int i = 0; i < kVectors; i++) {
-        y[i] = activate<activation>(fma(gain, load(x + i * kLanes), shift));
+        y[i] = fma(gain, load(x + i * kLanes), shift);
+        if constexpr (with_silu) y[i] = silu(y[i]);
         total[i] = add(total[i], abs(y[i]));
       }
       if (made)
@@ -129,11 +123,7 @@ inline void prepare_tile(const PrepareTask& task, int p) {
 
 inline void prepare(const PrepareTask& task) {
   for (int p = task.begin; p < task.end; p += kTile)
-    switch (task.activation) {
-      case Activation::kNone: prepare_tile<Activation::kNone>(task, p); break;
-      case Activation::kSilu: prepare_tile<Activation::kSilu>(task, p); break;
-      case Activation::kGelu: prepare_tile<Activation::kGelu>(task, p); break;
-    }
+    task.silu ? prepare_tile<true>(task, p) : prepare_tile<false>(task, p);
 }
 
 #include "epilogue_body.h"

@@ -8,11 +8,14 @@
 namespace bimacosr::tests {
 namespace {
 
+constexpr float kLastGelu = -5.54259396f;  // PyTorch's float32 GELU, one value at a time, is not 0
+constexpr float kZeroGelu = -5.54259443f;  // and 0 here, at the next float
+
 constexpr float kUntouched = std::numeric_limits<float>::infinity();
 
 // Which of its steps the epilogue takes.
 struct Steps {
-  bool bias, rprelu, sparse, low_rank, prelu, gain, residual, moments;
+  bool bias, rprelu, sparse, low_rank, prelu, gain, residual, moments, gelu;
 };
 
 struct Geometry {
@@ -48,6 +51,10 @@ struct Inputs {
 
 double leaky(double v, double slope) { return v < 0 ? v * slope : v; }
 
+double gelu_of(double x) {
+  return x <= kZeroGelu ? 0.0 : 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+}
+
 double naive(const Inputs& in, const Geometry& g, const Steps& steps, int n, int p) {
   double v = static_cast<double>(in.scale[n]) * in.sums.at(n, p) + (steps.bias ? in.bias[n] : 0.0f);
   if (steps.rprelu)
@@ -59,7 +66,7 @@ double naive(const Inputs& in, const Geometry& g, const Steps& steps, int n, int
   if (steps.prelu) v = leaky(v, in.prelu[n]);
   if (steps.gain) v *= in.gain[n];
   if (steps.residual) v += in.residual.at(n, p);
-  return v;
+  return steps.gelu ? gelu_of(v) : v;
 }
 
 struct Outputs {
@@ -88,6 +95,7 @@ EpilogueTask task_of(const Inputs& in, const Geometry& g, const Steps& steps, Ou
   task.prelu = steps.prelu ? in.prelu.data() : nullptr;
   task.gain = steps.gain ? in.gain.data() : nullptr;
   if (steps.residual) task.residual = in.residual.view();
+  task.gelu = steps.gelu;
   task.out = outputs->out.data();
   task.out_tile_stride = outputs->out.tile_stride();
   task.moments = steps.moments ? outputs->moments.data() : nullptr;
@@ -143,6 +151,7 @@ void run(const Kernels& kernels, const Geometry& g, const Steps& steps, Random* 
   if (steps.prelu) test += ", prelu";
   if (steps.gain) test += ", gain";
   if (steps.residual) test += ", residual";
+  if (steps.gelu) test += ", GELU";
   const Inputs in(g, random);
   Outputs outputs(g);
   call(kernels, in, g, task_of(in, g, steps, &outputs));
@@ -162,20 +171,42 @@ void run(const Kernels& kernels, const Geometry& g, const Steps& steps, Random* 
       report->check(outputs.moments[i] == kUntouched, test, "wrote moments");
 }
 
+// GELU over its whole range, and where it becomes 0.
+void check_gelu(const Kernels& kernels, Random* random, Report* report) {
+  const Geometry g{1, 0, 64, 64, 64, 0.0f};
+  Inputs in(g, random);
+  in.scale[0] = 1.0f;
+  Steps steps{};
+  steps.gelu = true;
+  for (float low = -100.0f; low < 100.0f; low += 1.0f) {
+    for (int p = 0; p < g.pixels; p++) in.sums.at(0, p) = low + static_cast<float>(p) / kTile;
+    in.sums.at(0, 0) = kLastGelu;
+    in.sums.at(0, 1) = kZeroGelu;
+    Outputs outputs(g);
+    call(kernels, in, g, task_of(in, g, steps, &outputs));
+    for (int p = 0; p < g.pixels; p++) {
+      const double x = in.sums.at(0, p), y = gelu_of(x), found = outputs.out.at(0, p);
+      report->check_near(found, y, 2e-7 * std::abs(x), "range of GELU", std::to_string(x));
+      report->check((found == 0) == (y == 0), "range of GELU", std::to_string(x) + ", is it 0");
+    }
+  }
+}
+
 }  // namespace
 
 void test_epilogue(const Kernels& kernels, Report* report) {
   Random random(3);
+  check_gelu(kernels, &random, report);
   constexpr Geometry kGeometries[] = {
       {1, 1, 16, 16, 64, 0.0f},
       {7, 8, 32, 21, 448, 0.0f},
       {5, 3, 48, 33, 283, 1000.0f},
       {33, 8, 64, 64, 1024, 0.0f}};
   for (const Geometry& geometry : kGeometries)
-    for (int bits = 0; bits < 256; bits++)
+    for (int bits = 0; bits < 512; bits++)
       run(kernels, geometry,
           {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0, (bits & 16) != 0,
-           (bits & 32) != 0, (bits & 64) != 0, (bits & 128) != 0},
+           (bits & 32) != 0, (bits & 64) != 0, (bits & 128) != 0, (bits & 256) != 0},
           &random, report);
 }
 
