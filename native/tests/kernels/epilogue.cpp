@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -203,10 +204,10 @@ void test_epilogue(const Kernels& kernels, Report* report) {
       {5, 3, 48, 33, 283, 1000.0f},
       {33, 8, 64, 64, 1024, 0.0f}};
   for (const Geometry& geometry : kGeometries)
-    for (int bits = 0; bits < 512; bits++)
+    for (int bits = 0; bits < 256; bits++)
       run(kernels, geometry,
           {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0, (bits & 16) != 0,
-           (bits & 32) != 0, (bits & 64) != 0, (bits & 128) != 0, (bits & 256) != 0},
+           (bits & 32) != 0, (bits & 64) != 0, (bits & 128) != 0, std::popcount(static_cast<unsigned>(bits)) % 2 == 1},
           &random, report);
 }
 
