@@ -68,18 +68,14 @@ def unet_bf16(task: Task) -> Run:
 
 def autoencoder(task: Task) -> Run:
     """Half of VQ-f4, without the codebook, in the task's precision."""
-    import openvino as ov
     import torch
 
     from bimacosr.bench.pytorch import float_half
 
-    maps = half_input(task)
     network = float_half(task)  # its weights are the model's until that is compiled
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what cannot change at a fixed size
-        model = ov.convert_model(network, example_input=torch.from_numpy(maps))
-    model.reshape({0: list(maps.shape)})
-    return _run(model, task, "bf16" if task.precision == "bf16" else "f32", [maps])
+    inputs = (torch.from_numpy(half_input(task)),)
+    precision = "bf16" if task.precision == "bf16" else "f32"
+    return _run(_converted(network, inputs), task, precision, [x.numpy() for x in inputs])
 
 
 def _layer(task: Task, precision: str) -> Run:
@@ -141,16 +137,24 @@ def _binary_convolution(x: Any, inputs: int, outputs: int, side: int) -> Any:
 
 
 def _unet(task: Task, precision: str) -> Run:
-    import openvino as ov
-
     from bimacosr.bench.pytorch import float_unet, unet_inputs
 
     inputs = unet_inputs(task)
     network = float_unet(task)  # its weights are the model's until that is compiled
-    model = ov.convert_model(network, example_input=inputs)
-    model.reshape({i: list(tensor.shape) for i, tensor in enumerate(inputs)})
+    arrays = [tensor.numpy() for tensor in inputs]
     # OpenVINO 2026.4 crashes while it compiles this network's attention with its snippets
-    return _run(model, task, precision, [tensor.numpy() for tensor in inputs], snippets=False)
+    return _run(_converted(network, inputs), task, precision, arrays, snippets=False)
+
+
+def _converted(network: Any, inputs: tuple[Any, ...]) -> Any:
+    """A PyTorch module as OpenVINO's model, for inputs of these sizes alone."""
+    import openvino as ov
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a trace takes for constant, as sizes are here
+        model = ov.convert_model(network, example_input=inputs)
+    model.reshape({i: list(tensor.shape) for i, tensor in enumerate(inputs)})
+    return model
 
 
 def _run(
