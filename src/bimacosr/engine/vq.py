@@ -87,7 +87,7 @@ class NativeAutoencoder:
         if bfloat16 and not native.has_bfloat16(self.isa):
             raise BackendError(
                 f"the native engine multiplies bfloat16 with AMX only, and runs on {self.isa} here;"
-                " choose the precision fp32"
+                " choose the precision fp32, or the backend torch"
             )
         self.in_channels, self.embed_dim = settings.in_channels, settings.embed_dim
         self.scale = 1 << (len(settings.channel_mult) - 1)

@@ -136,15 +136,21 @@ class LatentBackend:
             if self.stream is not None:
                 for _ in range(self.spare_draws):
                     self.stream.take(z_y, seed)
-            z_0 = self.autoencoder.quantize(z_0).z
-            with self._rounding():
-                picture = self.autoencoder.decode(z_0, quantize=False)
+            picture = self._decode(z_0)
         picture = picture[0, :, :height, :width].permute(1, 2, 0) * 0.5 + 0.5
         result: Plane = picture.float().cpu().numpy()
         return result
 
+    def _decode(self, z_0: Tensor) -> Tensor:
+        """The picture of a latent; the nearest codes are found in float32 always."""
+        if not self.rounded:
+            return self.autoencoder.decode(z_0)
+        codes = self.autoencoder.quantize(z_0).z
+        with self._rounding():
+            return self.autoencoder.decode(codes, quantize=False)
+
     def _rounding(self) -> torch.autocast:
-        """Where products are of bfloat16, if they may."""
+        """Where products are of bfloat16, if they may be."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.rounded)
 
     def _noise(self, z_y: Tensor, row: int, column: int, seed: int) -> Callable[[int], Tensor]:
