@@ -144,6 +144,7 @@ void GemmTimer::run() {
     task.weights = weights_.data() + block * block_bytes_;
     task.scratch = scratch_.data() + (gathers_ ? block * block_scratch_ : 0);
     task.new_weights = new_weights;
+    task.weights_return = task.end < pixels_;
     task.new_signs = new_signs;
     kernels_.binary_gemm(task);
   };

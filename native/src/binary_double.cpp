@@ -77,6 +77,7 @@ void BinaryLayer::multiply_phases(const BinaryCall& call, const Frame& frame, in
       gemm.begin = p;
       gemm.end = std::min(last, p + kernels_.gemm_pixels);
       gemm.new_signs = true;
+      gemm.weights_return = gemm.end < last;
       for (int t = 0; t < taps_; t++) {
         taps[0].weight = taps[1].weight = t;
         gemm.sums = products + t * tap_stride + (p - (begin - halo));

@@ -199,6 +199,7 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
         gemm.weights = weights_.data() + block * block_bytes_;
         gemm.rows = rest.count;
         gemm.new_weights = new_weights && p == first;
+        gemm.weights_return = gemm.end < last || end < frame.out_pixels;
         gemm.scratch = scratch + (block - first_block) * scratch_bytes;
         kernels_.binary_gemm(gemm);
         gemm.new_signs = false;

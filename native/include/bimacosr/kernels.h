@@ -63,6 +63,7 @@ struct BinaryGemmTask {
   int layer_taps;          // taps of the layer (9 or 1)
   int rows;                // output channels that are wanted; sums of others may be written too
   bool new_weights;        // not those of the last call with this scratch
+  bool weights_return;     // the next call with this scratch has the same
   bool new_signs;          // not the taps, begin and end of the last call with this sign_scratch
   int begin, end;          // pixels, whole tiles, at most gemm_pixels of them
   float* sums;             // gemm_channels rows of `sums_stride`; column 0 is pixel `begin`

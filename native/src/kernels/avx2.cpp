@@ -1,4 +1,5 @@
-// AVX2: the differing bits of four channels are looked up by vpshufb, 32 pixels at a time.
+// AVX2: adders of bits on 256 pixels at a time; of few pixels, half the dot products of four channels
+// are looked up by vpshufb, 32 pixels at a time.
 #include <immintrin.h>
 
 #include "bimacosr/conv_kernels.h"
@@ -43,52 +44,62 @@ constexpr int kConvChannels = 5;  // ten sums hide the latency of the multiplica
 #include "float_body.h"
 #include "conv_body.h"
 
-constexpr int kChannels = 4, kPixels = 256;
-constexpr int kBlock = 64;    // pixels whose counts fit the registers
-constexpr int kSegment = 63;  // units whose sum of -2 to 2 fits a signed byte
+constexpr int kChannels = 8, kPixels = 256;
+constexpr int kRows4 = 4, kBlock = 64;  // rows and pixels whose half dots fit the registers
 
-inline int units(int channels) { return (channels + 3) / 4; }
+inline size_t tap_bytes(int channels) { return static_cast<size_t>(channels + 7) / 8; }
+inline size_t row_bytes(int channels, int taps) { return taps * tap_bytes(channels); }
 
+#include "slice_sums_avx2.h"
+static_assert(kPixels == kSlicePixels);
+
+// each row, and room for a read beyond the last
 size_t weight_bytes(int channels, int taps) {
-  return static_cast<size_t>(kChannels) * taps * units(channels);
+  return static_cast<size_t>(kChannels) * row_bytes(channels, taps) + 8;
 }
 
-size_t scratch_bytes(int channels, int taps) {
-  const int segments = (units(channels) + kSegment - 1) / kSegment;
-  return static_cast<size_t>(2 * taps) * segments * kChannels * kBlock;
-}
-
-// tap, unit, row; a byte is the offset of its row in kTable
+// bits beyond the channels are 0
 void pack_weights(const uint64_t* words, int rows, int channels, int taps, uint8_t* packed) {
-  const int words_a_tap = (channels + 63) / 64, n_units = units(channels);
-  for (int t = 0; t < taps; t++)
-    for (int u = 0; u < n_units; u++)
-      for (int n = 0; n < kChannels; n++) {
-        const uint64_t word =
-            n < rows ? words[(static_cast<size_t>(n) * taps + t) * words_a_tap + u / 16] : 0;
-        packed[(static_cast<size_t>(t) * n_units + u) * kChannels + n] =
-            static_cast<uint8_t>(((word >> (4 * (u % 16))) & 15) << 4);
-      }
+  const size_t each = tap_bytes(channels);
+  const auto last = static_cast<uint8_t>(0xff >> (8 * each - channels));
+  __builtin_memset(packed, 0, weight_bytes(channels, taps));
+  for (int n = 0; n < rows * taps; n++, words += (channels + 63) / 64, packed += each) {
+    __builtin_memcpy(packed, words, each);
+    packed[each - 1] &= last;
+  }
 }
 
-// half the dot product of four weights and four signs: row of the weights, column of the signs
+struct PackedWeights {
+  const uint8_t* bits;
+  size_t row_bytes, tap_bytes;
+  uint64_t operator()(int row, int tap, int byte) const {
+    uint64_t word;
+    __builtin_memcpy(&word, bits + row * row_bytes + tap * tap_bytes + byte, 8);
+    return word;
+  }
+};
+
+// Half the dot products of four weights with all signs, sixteen bytes, of all eight weights of a byte:
+// of its lower four, and of its upper.
 struct Table {
-  alignas(64) int8_t half_dots[256];
+  alignas(64) int8_t half_dots[2][256][16];
 };
 constexpr Table make_table() {
   Table table{};
-  for (int i = 0; i < 256; i++) {
-    const int differing = (i >> 4) ^ (i & 15);
-    table.half_dots[i] = static_cast<int8_t>(2 - (differing & 1) - (differing >> 1 & 1) -
-                                             (differing >> 2 & 1) - (differing >> 3));
-  }
+  for (int half = 0; half < 2; half++)
+    for (int byte = 0; byte < 256; byte++)
+      for (int signs = 0; signs < 16; signs++) {
+        const int differing = (byte >> 4 * half & 15) ^ signs;
+        table.half_dots[half][byte][signs] = static_cast<int8_t>(
+            2 - (differing & 1) - (differing >> 1 & 1) - (differing >> 2 & 1) - (differing >> 3));
+      }
   return table;
 }
 constexpr Table kTable = make_table();
 
-inline __m256i row_of(uint8_t weights) {
+inline __m256i half_dots(int half, uint8_t weights) {
   return _mm256_broadcastsi128_si256(
-      *reinterpret_cast<const __m128i*>(kTable.half_dots + weights));
+      *reinterpret_cast<const __m128i*>(kTable.half_dots[half][weights]));
 }
 
 // A register, not a memory operand: GCC would load it again for every use.
@@ -96,35 +107,43 @@ inline __m256i row_of(uint8_t weights) {
 // a += b where a stays in its register: GCC would move the sums about in every step.
 #define ADD(a, b) asm("vpaddb %1, %0, %0" : "+x"(a) : "x"(b))
 
-// Half the dot products of `count` units for 64 pixels and 4 channels. The accumulators have names
-// because GCC keeps an array of them in memory.
-inline void count_segment(const uint8_t* signs, size_t stride, const uint8_t* weights, int count,
-                          int8_t* to) {
+// Half the dot products of `count` units for 64 pixels and four rows of weights, `row` bytes apart;
+// rows of kBlock bytes. The accumulators have names because GCC keeps an array of them in memory.
+[[gnu::noinline]] void look_up(const uint8_t* signs, size_t stride, const uint8_t* weights, size_t row,
+                               int count, int8_t* to) {
   __m256i a00 = _mm256_setzero_si256(), a01 = a00, a10 = a00, a11 = a00;
   __m256i a20 = a00, a21 = a00, a30 = a00, a31 = a00;
-  do {
-    __m256i x0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(signs));
-    __m256i x1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(signs + 32));
-    IN_REGISTER(x0);
-    IN_REGISTER(x1);
-#define STEP(n)                                 \
-  do {                                          \
-    const __m256i row = row_of(weights[n]);     \
-    ADD(a##n##0, _mm256_shuffle_epi8(row, x0)); \
-    ADD(a##n##1, _mm256_shuffle_epi8(row, x1)); \
+  const uint8_t *weights1 = weights + row, *weights2 = weights1 + row, *weights3 = weights2 + row;
+  int k = 0;
+#define STEP(n, half, weights)                    \
+  do {                                            \
+    const __m256i table = half_dots(half, weights); \
+    ADD(a##n##0, _mm256_shuffle_epi8(table, x0)); \
+    ADD(a##n##1, _mm256_shuffle_epi8(table, x1)); \
   } while (false)
-    STEP(0);
-    STEP(1);
-    STEP(2);
-    STEP(3);
+#define UNIT(half)                                                                 \
+  do {                                                                             \
+    __m256i x0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(signs));      \
+    __m256i x1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(signs + 32)); \
+    IN_REGISTER(x0);                                                               \
+    IN_REGISTER(x1);                                                               \
+    STEP(0, half, weights[k]);                                                     \
+    STEP(1, half, weights1[k]);                                                    \
+    STEP(2, half, weights2[k]);                                                    \
+    STEP(3, half, weights3[k]);                                                    \
+    signs += stride;                                                               \
+  } while (false)
+  for (; k < count / 2; k++) {
+    UNIT(0);
+    UNIT(1);
+  }
+  if (count % 2) UNIT(0);
+#undef UNIT
 #undef STEP
-    signs += stride;
-    weights += kChannels;
-  } while (--count > 0);
-  auto* row = reinterpret_cast<__m256i*>(to);
-#define KEEP(n)                             \
-  _mm256_store_si256(row + 2 * n, a##n##0); \
-  _mm256_store_si256(row + 2 * n + 1, a##n##1)
+  auto* rows = reinterpret_cast<__m256i*>(to);
+#define KEEP(n)                              \
+  _mm256_store_si256(rows + 2 * n, a##n##0); \
+  _mm256_store_si256(rows + 2 * n + 1, a##n##1)
   KEEP(0);
   KEEP(1);
   KEEP(2);
@@ -132,51 +151,77 @@ inline void count_segment(const uint8_t* signs, size_t stride, const uint8_t* we
 #undef KEEP
 }
 
-// sums = sum over taps of scales * dot, from rows of half dot products, for the 64 pixels from p.
-// In the bits beyond the last channel weights and signs are both 0 and seem to agree.
-inline void scale_counts(const BinaryGemmTask& task, const int8_t* counts, int segments, int p) {
-  const float padding = static_cast<float>(4 * units(task.channels) - task.channels);
-  for (int q = 0; q < kBlock; q += 16) {
-    V sum[kChannels][2], lost[2] = {set(0.0f), set(0.0f)};
-    for (int n = 0; n < kChannels; n++) sum[n][0] = sum[n][1] = set(0.0f);
-    const int8_t* row = counts + q;
+// Half dots of four rows from the `first`th on and 64 pixels from p on, of each summand.
+inline void look_up_all(const BinaryGemmTask& task, const Segments& segments, int first, int p,
+                        int8_t* to) {
+  const size_t row = row_bytes(task.channels, task.layer_taps);
+  for (int t = 0; t < task.tap_count; t++) {
+    const Tap& tap = task.taps[t];
+    const uint8_t* weights = task.weights + first * row + tap.weight * tap_bytes(task.channels);
+    for (int c = 0; c < task.channels; c += segments.each, to += kRows4 * kBlock)
+      look_up(tap.signs + c / 4 * task.sign_stride + p, task.sign_stride, weights + c / 8, row,
+              (segments.count(c) + 3) / 4, to);
+  }
+}
+
+// Of four rows from the `first`th on: sum over taps of scales * dot, from half dots of `pixels` pixels
+// from p on. In the bits beyond the last channel weights and signs are both 0 and seem to agree.
+inline void scale_half_dots(const BinaryGemmTask& task, const Segments& segments, int first, int p,
+                            int pixels, const int8_t* half_dots, size_t row, size_t summand) {
+  const float padding = static_cast<float>((task.channels + 3) / 4 * 4 - task.channels);
+  for (int q = 0; q < pixels; q += 16) {
+    V sum[kRows4][2], lost[2] = {set(0.0f), set(0.0f)};
+    for (int n = 0; n < kRows4; n++) sum[n][0] = sum[n][1] = set(0.0f);
+    const int8_t* of_summand = half_dots + q;
     for (int t = 0; t < task.tap_count; t++) {
       const V scale0 = load(task.taps[t].scales + p + q);
       const V scale1 = load(task.taps[t].scales + p + q + 8);
       lost[0] = add(lost[0], scale0);
       lost[1] = add(lost[1], scale1);
-      for (int s = 0; s < segments; s++)
+      for (int s = 0; s < segments.of_tap; s++, of_summand += summand)
 #pragma GCC unroll 4
-        for (int n = 0; n < kChannels; n++, row += kBlock) {
-          sum[n][0] = fma(scale0, from_int8(row), sum[n][0]);
-          sum[n][1] = fma(scale1, from_int8(row + 8), sum[n][1]);
+        for (int n = 0; n < kRows4; n++) {
+          sum[n][0] = fma(scale0, from_int8(of_summand + n * row), sum[n][0]);
+          sum[n][1] = fma(scale1, from_int8(of_summand + n * row + 8), sum[n][1]);
         }
     }
-    for (int n = 0; n < kChannels; n++)
+    for (int n = 0; n < kRows4; n++)
       for (int i = 0; i < 2; i++) {
         const V padded = mul(set(-padding), lost[i]);
-        store(task.sums + n * task.sums_stride + (p - task.begin) + q + 8 * i,
+        store(task.sums + (first + n) * task.sums_stride + (p - task.begin) + q + 8 * i,
               fma(set(2.0f), sum[n][i], padded));
       }
   }
 }
 
+constexpr int kLeastSliced = 192;  // pixels; and lists are made for more than one call
+
 void binary_gemm(const BinaryGemmTask& task) {
-  int8_t* counts = static_cast<int8_t*>(task.scratch);
-  const int n_units = units(task.channels), segments = (n_units + kSegment - 1) / kSegment;
-  for (int p = task.begin; p < task.end; p += kBlock) {
-    int8_t* to = counts;
-    for (int t = 0; t < task.tap_count; t++) {
-      const Tap& tap = task.taps[t];
-      const uint8_t* weights = task.weights + static_cast<size_t>(tap.weight) * n_units * kChannels;
-      for (int u = 0; u < n_units; u += kSegment, to += kChannels * kBlock) {
-        const int count = n_units - u < kSegment ? n_units - u : kSegment;
-        count_segment(tap.signs + u * task.sign_stride + p, task.sign_stride,
-                      weights + u * kChannels, count, to);
-      }
-    }
-    scale_counts(task, counts, segments, p);
+  const Segments segments(task.channels);
+  const Lists lists(task.scratch, task.layer_taps * segments.of_tap);
+  const Gathered gathered(task.sign_scratch, task.tap_count * segments.of_tap, segments);
+  const int pixels = task.end - task.begin;
+  if (task.new_weights) *lists.state = Lists::kNone;
+  const bool sliced =
+      pixels >= kLeastSliced && (*lists.state != Lists::kNone || task.weights_return);
+  if (sliced) {
+    if (task.new_signs) gather(task, segments, gathered);
+    if (*lists.state == Lists::kNone)
+      list_channels(PackedWeights{task.weights, row_bytes(task.channels, task.layer_taps),
+                                  tap_bytes(task.channels)},
+                    task.layer_taps, segments, lists);
+    count_slices(task, segments, lists, gathered);
+    for (int first = 0; first < task.rows; first += kRows4)
+      scale_half_dots(task, segments, first, task.begin, pixels,
+                      gathered.half_dots + first * kSlicePixels, kSlicePixels,
+                      kChannels * kSlicePixels);
+    return;
   }
+  for (int first = 0; first < task.rows; first += kRows4)
+    for (int p = task.begin; p < task.end; p += kBlock) {
+      look_up_all(task, segments, first, p, gathered.half_dots);
+      scale_half_dots(task, segments, first, p, kBlock, gathered.half_dots, kBlock, kRows4 * kBlock);
+    }
 }
 
 }  // namespace
@@ -184,8 +229,8 @@ void binary_gemm(const BinaryGemmTask& task) {
 extern const Kernels kKernels;
 const Kernels kKernels = {
     "avx2", SignLayout::kPlanes, 4, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
-    nullptr, attention, combine_phases, &kConvKernels,
+    weight_bytes, list_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
+    nullptr, attention, combine_phases, &kConvKernels, gathered_bytes,
 };
 
 }  // namespace bimacosr::avx2

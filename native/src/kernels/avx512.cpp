@@ -41,8 +41,7 @@ constexpr int kChannels = 32, kPixels = 512;
 inline size_t tap_bytes(int channels) { return static_cast<size_t>(channels + 63) / 64 * 8; }
 inline size_t row_bytes(int channels, int taps) { return taps * tap_bytes(channels); }
 
-#include "bit_slices_body.h"
-#include "slice_sums_body.h"
+#include "slice_sums_avx512.h"
 static_assert(kPixels == kSlicePixels);
 
 // each row, and room for a read beyond the last
@@ -66,7 +65,7 @@ void pack_weights(const uint64_t* words, int rows, int channels, int taps, uint8
   for (; to != packed + weight_bytes(channels, taps); to++) *to = 0;
 }
 
-#include "byte_counts_body.h"
+#include "byte_counts_avx512.h"
 
 constexpr int kLeastSliced = 320;  // pixels
 
@@ -78,12 +77,13 @@ void binary_gemm(const BinaryGemmTask& task) {
   if (task.new_signs) gather(task, segments, gathered, sliced);
   if (task.new_weights) *lists.state = Lists::kNone;
   if (sliced && *lists.state == Lists::kNone)
-    list_channels(task.weights, row_bytes(task.channels, task.layer_taps), tap_bytes(task.channels),
-                  task.layer_taps, task.channels, lists);
+    list_channels(PackedWeights{task.weights, row_bytes(task.channels, task.layer_taps),
+                                tap_bytes(task.channels)},
+                  task.layer_taps, segments, lists);
   if (sliced && *lists.state != Lists::kTooLong)
     multiply_slices(task, segments, gathered, lists);
   else
-    multiply_bytes(task, segments, gathered);
+    multiply_bytes(task, gathered);
 }
 
 }  // namespace

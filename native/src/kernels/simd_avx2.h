@@ -54,3 +54,13 @@ inline void totals(V a, V b, V c, V d, float* to) {
   const V all = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
   _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
+
+using Bits = __m256i;  // of 256 pixels
+
+// sum = the parity of three, of which it is one; returns the carry
+inline Bits full_adder(Bits& sum, Bits a, Bits b) {
+  const Bits differ = _mm256_xor_si256(a, b);
+  const Bits carry = _mm256_or_si256(_mm256_and_si256(a, b), _mm256_and_si256(differ, sum));
+  sum = _mm256_xor_si256(sum, differ);
+  return carry;
+}

@@ -59,3 +59,12 @@ inline void totals(V a, V b, V c, V d, float* to) {
   const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
   _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
 }
+
+using Bits = __m512i;  // of 512 pixels
+
+// sum = the parity of three, of which it is one; returns the carry
+inline Bits full_adder(Bits& sum, Bits a, Bits b) {
+  const Bits parity = _mm512_ternarylogic_epi64(sum, a, b, 0x96);
+  sum = parity;  // and the carry from it, so that each operation overwrites an input
+  return _mm512_ternarylogic_epi64(a, parity, b, 0xb2);
+}

@@ -170,7 +170,7 @@ std::vector<float> Layer::sums(const std::vector<float>& scales, int at_a_time) 
       kernels_.binary_gemm({taps.data(), static_cast<int>(taps.size()), signs_.stride(),
                             shape_.channels, packed.data() + b * block, taps_,
                             std::min(kernels_.gemm_channels, shape_.rows - first),
-                            p == 0 || !kernels_.sign_scratch_bytes, b == 0, p, end, out.data(),
+                            p == 0 || !kernels_.sign_scratch_bytes, end < pixels_, b == 0, p, end, out.data(),
                             static_cast<size_t>(stride), scratch.data() + b * block_scratch,
                             sign_scratch.data()});
       for (int n = 0; n < kernels_.gemm_channels; n++) {

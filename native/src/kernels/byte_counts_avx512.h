@@ -35,19 +35,13 @@ inline Bits repeated(uint8_t weight) {
 [[gnu::always_inline]] inline Bits add_pair(Adders& to, Bits x1, Bits x12, const uint8_t* weights) {
   const Bits sum = _mm512_ternarylogic_epi32(to.ones, x12, repeated(weights[1]), 0x96);
   const Bits differs = _mm512_xor_si512(x1, repeated(weights[0]));
-  const Bits more = carry(to.ones, sum, differs);
+  const Bits more = _mm512_ternarylogic_epi32(to.ones, sum, differs, 0xb2);
   to.ones = sum;
   return more;
 }
 
-[[gnu::always_inline]] inline Bits add_two(Bits& to, Bits a, Bits b) {
-  const Bits sum = parity(to, a, b), more = carry(a, sum, b);
-  to = sum;
-  return more;
-}
-
 [[gnu::always_inline]] inline void add_eights(Adders& to, Bits a, Bits b) {
-  to.eights = _mm512_add_epi8(to.eights, _mm512_popcnt_epi8(add_two(to.fours, a, b)));
+  to.eights = _mm512_add_epi8(to.eights, _mm512_popcnt_epi8(full_adder(to.fours, a, b)));
 }
 
 // What is left of a group: one pair, or a unit whose partner is 0.
@@ -98,8 +92,8 @@ inline void count_differences(const uint8_t* pairs, const uint8_t* weights, size
   };
   const auto add_four = [&](int u) __attribute__((always_inline)) {
     const Carries first = add(u), second = add(u + kPair);
-    return Carries{add_two(a.twos, first.a, second.a), add_two(b.twos, first.b, second.b),
-                   add_two(c.twos, first.c, second.c), add_two(d.twos, first.d, second.d)};
+    return Carries{full_adder(a.twos, first.a, second.a), full_adder(b.twos, first.b, second.b),
+                   full_adder(c.twos, first.c, second.c), full_adder(d.twos, first.d, second.d)};
   };
   int u = 0;
   for (; u + kGroup <= units; u += kGroup) {
@@ -143,12 +137,12 @@ inline void gather_pairs(const uint8_t* signs, size_t stride, int units, uint8_t
 }
 
 // Of all taps.
-inline void gather_all_pairs(const BinaryGemmTask& task, const Segments& segments,
-                             const Gathered& gathered) {
+inline void gather_all_pairs(const BinaryGemmTask& task, const Gathered& gathered) {
+  const int units = Gathered::units(task.channels);
   uint8_t* pairs = gathered.pairs;
   for (int t = 0; t < task.tap_count; t++)
-    for (int p = 0; p < task.end - task.begin; p += 64, pairs += segments.paired() * 64)
-      gather_pairs(task.taps[t].signs + task.begin + p, task.sign_stride, segments.units, pairs,
+    for (int p = 0; p < task.end - task.begin; p += 64, pairs += units * 64)
+      gather_pairs(task.taps[t].signs + task.begin + p, task.sign_stride, (task.channels + 7) / 8, pairs,
                    gathered.ones + t * Gathered::kOnes + 2 * p);
   *gathered.has_pairs = true;
 }
@@ -176,11 +170,10 @@ inline void scale_differences(const BinaryGemmTask& task, const Gathered& gather
   }
 }
 
-inline void multiply_bytes(const BinaryGemmTask& task, const Segments& segments,
-                           const Gathered& gathered) {
-  if (!*gathered.has_pairs) gather_all_pairs(task, segments, gathered);
+inline void multiply_bytes(const BinaryGemmTask& task, const Gathered& gathered) {
+  if (!*gathered.has_pairs) gather_all_pairs(task, gathered);
   const size_t row = row_bytes(task.channels, task.layer_taps);
-  const int units = segments.paired(), pixels = task.end - task.begin;
+  const int units = Gathered::units(task.channels), pixels = task.end - task.begin;
   for (int first = 0; first < task.rows; first += kFewRows) {
     const uint8_t* weights = task.weights + first * row;
     for (int p = 0; p < pixels; p += 64) {

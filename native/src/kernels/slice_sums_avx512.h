@@ -2,8 +2,87 @@
 // a channel, and from counts of listed channels to scaled sums. Included by avx512.cpp, in its
 // namespace.
 
-constexpr int kFewRows = 4, kFewBytes = 128;  // 64 pixels of a row; see byte_counts_body.h
-constexpr int kByteUnits = 31;                 // units whose bits fit a byte
+constexpr int kPlanes = 8;
+constexpr int kSegmentChannels = 384, kSegmentStep = 16;  // units of eight channels come in pairs
+constexpr int kSlicePixels = 512;  // of a call, at most; rows of 64 bytes hold them
+constexpr int kSliceRows = 8;      // rows whose counts wait together for their scales
+constexpr int kFewRows = 4, kFewBytes = 128;  // 64 pixels of a row; see byte_counts_avx512.h
+constexpr int kByteUnits = 31;                // units whose bits fit a byte
+
+struct Numbers {
+  alignas(64) uint8_t upwards[64];
+};
+constexpr Numbers make_numbers() {
+  Numbers numbers{};
+  for (int i = 0; i < 64; i++) numbers.upwards[i] = static_cast<uint8_t>(i);
+  return numbers;
+}
+constexpr Numbers kNumbers = make_numbers();
+
+inline int append(uint64_t bits, int channel, uint16_t* list) {
+  const __m512i set = _mm512_maskz_compress_epi8(bits, _mm512_load_si512(kNumbers.upwards));
+  const __m512i first = _mm512_set1_epi16(static_cast<short>(64 * channel));
+  const __m512i low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(set));
+  _mm512_storeu_si512(list, _mm512_add_epi16(first, _mm512_slli_epi16(low, 6)));
+  const int count = __builtin_popcountll(bits);
+  if (count > 32) {
+    const __m512i high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(set, 1));
+    _mm512_storeu_si512(list + 32, _mm512_add_epi16(first, _mm512_slli_epi16(high, 6)));
+  }
+  return count;
+}
+
+#include "bit_slices_body.h"
+
+// the bits of the weights, from what pack_weights left
+struct PackedWeights {
+  const uint8_t* bits;
+  size_t row_bytes, tap_bytes;
+  uint64_t operator()(int row, int tap, int byte) const {
+    uint64_t word;
+    __builtin_memcpy(&word, bits + row * row_bytes + tap * tap_bytes + byte, 8);
+    // of a pair of units, the second is stored as how it differs
+    return word ^ (word & 0x00ff00ff00ff00ff) << 8;
+  }
+};
+
+// Of every 8 bytes: bit i of byte j is what bit 7 - j of byte 7 - i was.
+inline Bits turn(Bits a) {
+  return _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080), a, 0);
+}
+
+inline int slice_place(int p) { return p / 16 % 8 * 64 + p / 128 * 16; }
+
+// Per pixel, what the planes count; or, if centred, twice as much, less how many are `listed`. 16
+// pixels at p lie from slice_place(p) on.
+template <bool centred>
+[[gnu::always_inline]] inline void write_counts(const Bits* planes, int listed, uint8_t* counts) {
+  Bits pairs[8], quads[8];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {
+    const Bits high = planes[centred ? 6 - 2 * k : 7 - 2 * k];
+    const Bits low = !centred ? planes[6 - 2 * k] : k < 3 ? planes[5 - 2 * k] : Bits{};
+    pairs[k] = _mm512_unpacklo_epi8(high, low);
+    pairs[4 + k] = _mm512_unpackhi_epi8(high, low);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {  // half of the pixels, then half of the planes
+    const int at = k / 2 * 4 + k % 2 * 2;
+    quads[k / 2 * 4 + k % 2] = _mm512_unpacklo_epi16(pairs[at], pairs[at + 1]);
+    quads[k / 2 * 4 + k % 2 + 2] = _mm512_unpackhi_epi16(pairs[at], pairs[at + 1]);
+  }
+  const Bits centre = _mm512_set1_epi8(static_cast<char>(listed));
+  Bits* to = reinterpret_cast<Bits*>(counts);
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {
+    const int at = k / 2 * 4 + k % 2 * 2;
+    Bits even = turn(_mm512_unpacklo_epi32(quads[at], quads[at + 1]));
+    Bits odd = turn(_mm512_unpackhi_epi32(quads[at], quads[at + 1]));
+    if constexpr (centred) even = _mm512_sub_epi8(even, centre), odd = _mm512_sub_epi8(odd, centre);
+    to[2 * k] = even;
+    to[2 * k + 1] = odd;
+  }
+}
 
 // 8x8 words of 64 bits
 inline void transpose_words(const __m512i* from, uint8_t* to) {
@@ -30,8 +109,8 @@ inline void transpose_words(const __m512i* from, uint8_t* to) {
 
 // One register a channel, from bytes of eight channels a pixel; rows of 64 bytes, and one of zeros.
 // Pixels after the last of `tiles` are 0.
-inline void gather_signs(const uint8_t* signs, size_t stride, int units, int each, int tiles,
-                         uint8_t* slices) {
+inline void gather_signs(const uint8_t* signs, size_t stride, int units, int tiles,
+                         uint8_t* slices, uint8_t* zeros) {
   alignas(64) uint8_t order[64];
   for (int i = 0; i < 64; i++) order[i] = static_cast<uint8_t>(i % 8 * 8 + i / 8);
   const __m512i by_channel = _mm512_load_si512(order);
@@ -48,7 +127,7 @@ inline void gather_signs(const uint8_t* signs, size_t stride, int units, int eac
     }
     transpose_words(words, slices + static_cast<size_t>(u) * 512);
   }
-  _mm512_store_si512(slices + static_cast<size_t>(each) * 512, _mm512_setzero_si512());
+  _mm512_store_si512(zeros, _mm512_setzero_si512());
 }
 
 // shared += scales * (C - 2 X) of one tap
@@ -83,19 +162,24 @@ struct Gathered {
   // of a summand, and of a tap
   static constexpr size_t kCounts = kSliceRows * 512, kOnes = 2 * kSlicePixels;
 
+  static int units(int channels) { return (channels + 15) / 16 * 2; }  // in whole pairs
+  static size_t pair_bytes(int channels) {
+    return static_cast<size_t>(units(channels)) * kSlicePixels;
+  }
+
   Gathered(void* scratch, size_t taps, const Segments& segments)
       : slices(static_cast<uint8_t*>(scratch)),
         counts(slices + taps * segments.of_tap * segments.bytes()),
         shared(reinterpret_cast<float*>(counts + taps * segments.of_tap * kCounts)),
         ones(reinterpret_cast<uint8_t*>(shared + kSlicePixels)),
         pairs(ones + taps * kOnes),
-        has_pairs(reinterpret_cast<bool*>(pairs + taps * segments.pair_bytes())) {}
+        has_pairs(reinterpret_cast<bool*>(pairs + taps * pair_bytes(segments.channels))) {}
 };
 
 inline size_t gathered_bytes(int channels, int taps) {
   const Segments segments(channels);
   return taps * (segments.of_tap * (segments.bytes() + Gathered::kCounts) + Gathered::kOnes +
-                 segments.pair_bytes()) +
+                 Gathered::pair_bytes(channels)) +
          kSlicePixels * sizeof(float) + sizeof(bool);
 }
 
@@ -108,11 +192,9 @@ inline void gather(const BinaryGemmTask& task, const Segments& segments, const G
   for (int t = 0; t < task.tap_count; t++) {
     const Tap& tap = task.taps[t];
     const uint8_t* signs = tap.signs + task.begin;
-    for (int u = 0; sliced && u < segments.units; u += segments.each, slices += segments.bytes()) {
-      const int count = segments.units - u < segments.each ? segments.units - u : segments.each;
-      gather_signs(signs + u * task.sign_stride, task.sign_stride, count, segments.each,
-                   pixels / 64, slices);
-    }
+    for (int c = 0; sliced && c < task.channels; c += segments.each, slices += segments.bytes())
+      gather_signs(signs + c / 8 * task.sign_stride, task.sign_stride, (segments.count(c) + 7) / 8,
+                   pixels / 64, slices, slices + segments.each * kSliceBytes);
     add_shared(signs, task.sign_stride, task.channels, tap.scales + task.begin, pixels,
                gathered.shared);
   }
@@ -172,9 +254,10 @@ inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments
     for (int t = 0; t < task.tap_count; t++) {
       const Lists::Row* row = lists.of_tap(task.taps[t].weight, segments);
       for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
-        for (int n = first; n < last; n++)
-          count_listed<centred>(slices, lists.channels + row[n].first, row[n].length,
-                                     row[n].listed, counts + (n - first) * 512);
+        for (int n = first; n < last; n += 2)
+          count_pair(slices, lists, row + n, [&](int i, const Bits* planes, int listed) {
+            write_counts<centred>(planes, listed, counts + (n + i - first) * 512);
+          });
         slices += segments.bytes();
         counts += kSliceRows * 512;
       }
