@@ -62,48 +62,53 @@ void FloatConv::run_winograd(const MapView& in, Map& out, Workspace& space) cons
   winograd_->run(call, space.pool, space.conv_);
 }
 
+// Strips of rows are laid out as planes, where a row's neighbours lie side by side.
 void FloatConv::run_direct(const MapView& in, Map& out, Workspace& space) const {
-  const Shape shape = out.shape();
   constexpr int kBefore = 16, kAfter = 16;  // zeros left and right of a row
+  constexpr int kRows = 8;
+  const Shape shape = out.shape();
   const size_t row_stride = shape.row + kBefore + kAfter;
-  const size_t plane_stride = (shape.height + 2) * row_stride;
-  space.planes_.reserve(plane_stride * inputs_);
-  float* origin = space.planes_.data() + row_stride + kBefore;
-  space.pool.run(inputs_, [&](int c, int) {
-    float* plane = space.planes_.data() + c * plane_stride;
-    std::memset(plane, 0, row_stride * sizeof(float));
-    std::memset(plane + (shape.height + 1) * row_stride, 0, row_stride * sizeof(float));
-    for (int y = 0; y < shape.height; y++) {
-      float* row = plane + (y + 1) * row_stride;
-      std::fill_n(row, kBefore, 0.0f);
-      std::fill(row + kBefore + shape.width, row + row_stride, 0.0f);
-      for (int x = 0; x < shape.width; x += 16) {
-        const int p = y * shape.row + x;
-        std::memcpy(row + kBefore + x,
-                    in.data + p / kTile * in.tile_stride + c * kTile + p % kTile,
-                    std::min(16, shape.width - x) * sizeof(float));
+  const size_t plane_stride = (kRows + 2) * row_stride;
+  space.planes_.resize(space.pool.threads());
+  const int block = kernels_.conv_channels;
+  space.pool.run((shape.height + kRows - 1) / kRows, [&](int strip, int thread) {
+    const int first = strip * kRows, last = std::min(shape.height, first + kRows);
+    Buffer<float>& planes = space.planes_[thread];
+    planes.reserve(plane_stride * inputs_);
+    for (int c = 0; c < inputs_; c++) {
+      float* row = planes.data() + c * plane_stride;
+      for (int y = first - 1; y <= last; y++, row += row_stride) {
+        if (y < 0 || y == shape.height) {
+          std::fill_n(row, row_stride, 0.0f);
+          continue;
+        }
+        std::fill_n(row, kBefore, 0.0f);
+        std::fill(row + kBefore + shape.width, row + row_stride, 0.0f);
+        for (int x = 0; x < shape.width; x += 16) {
+          const int p = y * shape.row + x;
+          std::memcpy(row + kBefore + x,
+                      in.data + p / kTile * in.tile_stride + c * kTile + p % kTile,
+                      std::min(16, shape.width - x) * sizeof(float));
+        }
       }
     }
-  });
-  const int block = kernels_.conv_channels, blocks = (outputs_ + block - 1) / block;
-  constexpr int kRows = 8;
-  const int strips = (shape.height + kRows - 1) / kRows;
-  space.pool.run(strips * blocks, [&](int job, int) {
     FloatConvTask task{};
-    const int b = job % blocks;
-    task.planes = origin;
     task.plane_stride = plane_stride;
     task.row_stride = row_stride;
     task.channels = inputs_;
-    task.weights = weights_.data() + static_cast<size_t>(b) * inputs_ * 9 * block;
-    task.bias = bias_.data() + static_cast<size_t>(b) * block;
-    task.count = std::min(block, outputs_ - b * block);
     task.width = shape.row;
-    task.out = out.data() + static_cast<size_t>(b) * block * kTile;
     task.out_tile_stride = out.tile_stride();
     task.out_row = shape.row;
-    const int first = job / blocks * kRows, last = std::min(shape.height, first + kRows);
-    for (task.y = first; task.y < last; task.y++) kernels_.float_conv(task);
+    for (int b = 0; b * block < outputs_; b++) {
+      task.weights = weights_.data() + static_cast<size_t>(b) * inputs_ * 9 * block;
+      task.bias = bias_.data() + static_cast<size_t>(b) * block;
+      task.count = std::min(block, outputs_ - b * block);
+      task.out = out.data() + static_cast<size_t>(b) * block * kTile;
+      for (task.y = first; task.y < last; task.y++) {
+        task.row = planes.data() + (task.y - first + 1) * row_stride + kBefore;
+        kernels_.float_conv(task);
+      }
+    }
   });
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "unet_parts.h"
 
@@ -18,31 +17,22 @@ void read_features(BinaryCall& call, Inputs inputs) {
 }
 
 // What a float layer leaves without moments.
-void add_moments(Feature& feature, UnetMemory& memory) {
-  const Map& map = feature.map;
+void add_moments(const Kernels& kernels, Feature& feature, UnetMemory& memory) {
+  Map& map = feature.map;
   const Shape& shape = map.shape();
   memory.pool.run(shape.tiles(), [&](int tile, int) {
-    float belongs[kTile], count = 0;
-    for (int i = 0; i < kTile; i++) {
-      const int p = tile * kTile + i;
-      belongs[i] = p < shape.pixels() && p % shape.row < shape.width ? 1.0f : 0.0f;
-      count += belongs[i];
-    }
-    for (int c = 0; c < map.channels(); c++) {
-      const float* x = map.data() + tile * map.tile_stride() + c * kTile;
-      constexpr int kParts = 16;  // sums side by side, so that the compiler can use vectors
-      float sums[kParts] = {}, squares[kParts] = {};
-      for (int i = 0; i < kTile; i++) sums[i % kParts] += belongs[i] * x[i];
-      const float sum = std::accumulate(sums, sums + kParts, 0.0f);
-      const float mean = count > 0 ? sum / count : 0.0f;
-      for (int i = 0; i < kTile; i++) {
-        const float distance = belongs[i] * (x[i] - mean);
-        squares[i % kParts] += distance * distance;
-      }
-      float* to = feature.moments.data() + 2 * (static_cast<size_t>(tile) * map.channels() + c);
-      to[0] = sum;
-      to[1] = std::accumulate(squares, squares + kParts, 0.0f);
-    }
+    EpilogueTask task{};
+    task.count = map.channels();
+    task.out = map.data();
+    task.out_tile_stride = map.tile_stride();
+    task.moments = feature.moments.data();
+    task.moments_channels = map.channels();
+    task.begin = tile * kTile;
+    task.end = task.begin + kTile;
+    task.row = shape.row;
+    task.width = shape.width;
+    task.pixels = shape.pixels();
+    kernels.map_moments(task);
   });
 }
 
@@ -258,7 +248,7 @@ void Unet::run(const float* in, int height, int width, float* out, UnetMemory& m
   {
     Timer timer(memory.space, Work::kFloat);
     source_.first->run(joined.view(), first.map, memory.space);
-    add_moments(first, memory);
+    add_moments(source_.first->kernels(), first, memory);
   }
   Run run(memory);
   const Feature* inputs[2] = {&first, nullptr};

@@ -111,13 +111,13 @@ struct EpilogueTask {
 
 // 3x3 convolution in float of one row, for one block of output channels.
 struct FloatConvTask {
-  const float* planes;  // pixel (0, 0) of channel 0; a pixel of zeros all around
+  const float* row;  // its first pixel in channel 0; a pixel of zeros or of the picture all around
   size_t plane_stride, row_stride;
   int channels;
   const float* weights;  // channels x 9 x conv_channels
   const float* bias;     // conv_channels
   int count;             // output channels to write, at most conv_channels
-  int y, width;          // the row, and its pixels, rounded up to 16
+  int y, width;          // which row, and its pixels, rounded up to 16
   float* out;            // first of these channels of tile 0
   size_t out_tile_stride;
   int out_row;  // pixels of a row in `out`
@@ -180,6 +180,7 @@ struct Kernels {
   void (*prepare)(const PrepareTask&);
   void (*binary_gemm)(const BinaryGemmTask&);
   void (*epilogue)(const EpilogueTask&);
+  void (*map_moments)(const EpilogueTask&);  // only the moments of what `out` has
   void (*float_conv)(const FloatConvTask&);
   // kGroups only: a copy of the signs of `units` units, moved so that pixel p is what pixel
   // p + shift was; -15 <= shift <= 15; pixels in whole groups of 16.

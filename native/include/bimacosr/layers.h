@@ -67,7 +67,7 @@ class Workspace {
   std::vector<Blocks> listed_;  // per thread: of output channels, whose weights are in the scratch
   std::vector<Buffer<float>> products_;     // per thread, see run_double
   Buffer<float> edges_[2];                  // see PhaseTask
-  Buffer<float> planes_;
+  std::vector<Buffer<float>> planes_;       // per thread
   ConvScratch conv_;
 };
 

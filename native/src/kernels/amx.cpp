@@ -170,7 +170,7 @@ void shift_signs(const uint8_t* from, uint8_t* to, size_t stride, int units, int
 extern const Kernels kKernels;
 const Kernels kKernels = {
     "amx", SignLayout::kGroups, 4, 16, true, kChannels, kPixels, kConvChannels,
-    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv, shift_signs,
+    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv, shift_signs,
     attention, combine_phases, &kConvKernels, nullptr, &amx_bfloat16::kBfloat16Kernels,
 };
 

@@ -229,7 +229,7 @@ void binary_gemm(const BinaryGemmTask& task) {
 extern const Kernels kKernels;
 const Kernels kKernels = {
     "avx2", SignLayout::kPlanes, 4, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, list_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
+    weight_bytes, list_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
     nullptr, attention, combine_phases, &kConvKernels, gathered_bytes,
 };
 

@@ -91,7 +91,7 @@ void binary_gemm(const BinaryGemmTask& task) {
 extern const Kernels kKernels;
 const Kernels kKernels = {
     "avx512", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, list_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
+    weight_bytes, list_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
     nullptr, attention, combine_phases, &kConvKernels, gathered_bytes,
 };
 

@@ -56,6 +56,18 @@ inline void tile_moments(const float* x, float* to) {
   }
 }
 
+// What was written to a tile, of `channels` output channels from the nth on
+template <int channels>
+inline void write_moments(const EpilogueTask& task, int n, int tile_begin) {
+  const size_t tile = tile_begin / kTile;
+  const float* x = task.out + tile * task.out_tile_stride + n * kTile;
+  float* to = task.moments + 2 * (tile * task.moments_channels + n);
+  if (task.width == task.row && tile_begin + kTile <= task.pixels)
+    tile_moments<channels>(x, to);
+  else
+    for (int c = 0; c < channels; c++) part_moments(task, x + c * kTile, tile_begin, to + 2 * c);
+}
+
 constexpr int kWide = 4;  // vectors of pixels at a time
 
 // v += what the low-rank branch gives for `channels` output channels from the `n`th on; its
@@ -156,14 +168,7 @@ inline void epilogue_tile(const EpilogueTask& task, int n, int tile_begin) {
       epilogue_part<channels, 0, true>(task, n, p);
     else
       epilogue_part<channels, 0, false>(task, n, p);
-  if (!task.moments) return;
-  const size_t tile = tile_begin / kTile;
-  const float* x = task.out + tile * task.out_tile_stride + n * kTile;
-  float* to = task.moments + 2 * (tile * task.moments_channels + n);
-  if (task.width == task.row && tile_begin + kTile <= task.pixels)
-    tile_moments<channels>(x, to);
-  else
-    for (int c = 0; c < channels; c++) part_moments(task, x + c * kTile, tile_begin, to + 2 * c);
+  if (task.moments) write_moments<channels>(task, n, tile_begin);
 }
 
 inline void epilogue(const EpilogueTask& task) {
@@ -172,5 +177,14 @@ inline void epilogue(const EpilogueTask& task) {
     int n = task.first;
     for (; n + 2 <= end; n += 2) epilogue_tile<2>(task, n, p);
     if (n < end) epilogue_tile<1>(task, n, p);
+  }
+}
+
+inline void map_moments(const EpilogueTask& task) {
+  const int end = task.first + task.count;
+  for (int p = task.begin; p < task.end; p += kTile) {
+    int n = task.first;
+    for (; n + 2 <= end; n += 2) write_moments<2>(task, n, p);
+    if (n < end) write_moments<1>(task, n, p);
   }
 }

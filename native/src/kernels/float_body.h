@@ -135,7 +135,7 @@ inline void convolve(const FloatConvTask& task, int x) {
   for (int n = 0; n < channels; n++)
     for (int i = 0; i < vectors; i++) sum[n][i] = set(task.bias[n]);
   const float* weights = task.weights;
-  const float* plane = task.planes + static_cast<ptrdiff_t>(task.y) * task.row_stride + x;
+  const float* plane = task.row + x;
   for (int c = 0; c < task.channels; c++, plane += task.plane_stride)
     for (int t = 0; t < 9; t++, weights += kConvChannels) {
       const float* from = plane + (t / 3 - 1) * static_cast<ptrdiff_t>(task.row_stride) + t % 3 - 1;

@@ -172,7 +172,7 @@ void binary_gemm(const BinaryGemmTask& task) {
 extern const Kernels kKernels;
 const Kernels kKernels = {
     "neon", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, float_conv,
+    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
     nullptr, attention, combine_phases, &kConvKernels,
 };
 

@@ -165,11 +165,18 @@ void run(const Kernels& kernels, const Geometry& g, const Steps& steps, Random* 
         report->check_near(outputs.out.at(n, p), naive(in, g, steps, n, p), 1e-5 * (1 + g.mean),
                            test, where);
     }
-  if (steps.moments)
+  if (steps.moments) {
     check_moments(g, outputs, test + ", moments", report);
-  else
+    std::fill_n(outputs.moments.data(), outputs.moments.size(), kUntouched);
+    EpilogueTask alone = task_of(in, g, steps, &outputs);
+    alone.count = g.channels;
+    alone.end = outputs.out.pixels();
+    kernels.map_moments(alone);
+    check_moments(g, outputs, test + ", moments alone", report);
+  } else {
     for (size_t i = 0; i < outputs.moments.size(); i++)
       report->check(outputs.moments[i] == kUntouched, test, "wrote moments");
+  }
 }
 
 // GELU over its whole range, and where it becomes 0.

@@ -26,7 +26,7 @@ class Planes {
           values_[index(c, y, x)] = random->between(-1.0f, 1.0f);
   }
   float at(int c, int y, int x) const { return values_[index(c, y, x)]; }
-  const float* origin() const { return values_.data() + index(0, 0, 0); }
+  const float* row(int y) const { return values_.data() + index(0, y, 0); }
   size_t plane_stride() const { return plane_; }
   size_t row_stride() const { return static_cast<size_t>(row_); }
 
@@ -59,7 +59,7 @@ void run(const Kernels& kernels, const Shape& shape, int count, Random* random, 
   for (int n = 0; n < out.channels(); n++)
     for (int p = 0; p < out.pixels(); p++) out.at(n, p) = kUntouched;
   for (int y = 0; y < shape.height; y++)
-    kernels.float_conv({planes.origin(), planes.plane_stride(), planes.row_stride(), shape.channels,
+    kernels.float_conv({planes.row(y), planes.plane_stride(), planes.row_stride(), shape.channels,
                         weights.data(), bias.data(), count, y, round_up(shape.width, 16),
                         out.data(), out.tile_stride(), shape.out_row});
   // the size of a sum of so many random products
