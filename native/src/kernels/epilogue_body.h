@@ -168,7 +168,17 @@ inline void epilogue_tile(const EpilogueTask& task, int n, int tile_begin) {
       epilogue_part<channels, 0, true>(task, n, p);
     else
       epilogue_part<channels, 0, false>(task, n, p);
-  if (task.moments) write_moments<channels>(task, n, tile_begin);
+}
+
+inline void moments_of_tile(const EpilogueTask& task, int tile_begin) {
+  const int end = task.first + task.count;
+  int n = task.first;
+  for (; n + 2 <= end; n += 2) write_moments<2>(task, n, tile_begin);
+  if (n < end) write_moments<1>(task, n, tile_begin);
+}
+
+inline void map_moments(const EpilogueTask& task) {
+  for (int p = task.begin; p < task.end; p += kTile) moments_of_tile(task, p);
 }
 
 inline void epilogue(const EpilogueTask& task) {
@@ -177,14 +187,6 @@ inline void epilogue(const EpilogueTask& task) {
     int n = task.first;
     for (; n + 2 <= end; n += 2) epilogue_tile<2>(task, n, p);
     if (n < end) epilogue_tile<1>(task, n, p);
-  }
-}
-
-inline void map_moments(const EpilogueTask& task) {
-  const int end = task.first + task.count;
-  for (int p = task.begin; p < task.end; p += kTile) {
-    int n = task.first;
-    for (; n + 2 <= end; n += 2) write_moments<2>(task, n, p);
-    if (n < end) write_moments<1>(task, n, p);
+    if (task.moments) moments_of_tile(task, p);
   }
 }

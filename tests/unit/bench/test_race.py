@@ -43,20 +43,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_contestants_take_turns(clock: Clock) -> None:
-    samples = race({"a": clock.worker("a", 2), "b": clock.worker("b", 3)}, 3)
+    samples = race({"a": clock.worker("a", 6), "b": clock.worker("b", 7)}, 3)
     assert clock.order[2:] == ["a", "b"] * 3  # after one run each that is not timed
-    assert [sample.wall for sample in samples["b"]] == [3, 3, 3]
-    assert [sample.cpu for sample in samples["a"]] == [1, 1, 1]
+    assert [sample.wall for sample in samples["b"]] == [7, 7, 7]
+    assert [sample.cpu for sample in samples["a"]] == [3, 3, 3]
+
+
+def test_the_quick_find_their_caches_warm_whoever_ran_before(clock: Clock) -> None:
+    samples = race({"quick": clock.worker("quick", 2), "slow": clock.worker("slow", 9)}, 2)
+    assert clock.order[3:] == ["quick", "quick", "slow"] * 2
+    assert [sample.wall for sample in samples["quick"]] == [2, 2]
 
 
 def test_short_runs_are_repeated_and_counted_once(clock: Clock) -> None:
     samples = race({"a": clock.worker("a", 0.0078125)}, 2)
-    assert len(clock.order) == 2 + 2 * 3
+    assert len(clock.order) == 2 + 2 * (1 + 3)
     assert [sample.wall for sample in samples["a"]] == [0.0078125] * 2
 
 
 def test_the_slow_sit_out_when_their_time_is_up(clock: Clock) -> None:
-    runs = {"quick": clock.worker("quick", 1), "slow": clock.worker("slow", 50)}
+    runs = {"quick": clock.worker("quick", 6), "slow": clock.worker("slow", 50)}
     samples = race(runs, 4, budget_s=60)
     assert {name: len(timed) for name, timed in samples.items()} == {"quick": 4, "slow": 1}
 
