@@ -206,28 +206,31 @@ inline V centred_count(const uint8_t* count, const Lists::Row& row) {
   return add(from_uint8(count), set(row.middle));
 }
 
-// sums of `rows` rows from the `first`th on, from their counts
-template <bool centred, int rows>
-inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
-                         const Gathered& gathered, const Lists& lists, int first) {
-  const int pixels = task.end - task.begin;
+// sums of four rows from the `first`th on, from their counts; `segments` of a tap, 0: as many as there
+// are
+template <bool centred, int segments>
+[[gnu::noinline]] void scale_listed(const BinaryGemmTask& task, int of_tap, const Gathered& gathered,
+                                    const Lists::Row* const* rows_of_taps, int first) {
+  constexpr int rows = 4;
+  const int pixels = task.end - task.begin, count = segments ? segments : of_tap;
   const uint8_t* counts = gathered.counts + first % kSliceRows * 512;
   for (int p = 0; p < pixels; p += 32) {
     V sum[rows][2];
+#pragma GCC unroll 4
     for (int n = 0; n < rows; n++)
       for (int i = 0; i < 2; i++) sum[n][i] = load(gathered.shared + p + 16 * i);
     const uint8_t* count0 = counts + slice_place(p);
     const uint8_t* count1 = counts + slice_place(p + 16);
     for (int t = 0; t < task.tap_count; t++) {
       const V factor = set(centred ? 2.0f : 4.0f);
-      const V scale0 = mul(factor, load(task.taps[t].scales + task.begin + p));
-      const V scale1 = mul(factor, load(task.taps[t].scales + task.begin + p + 16));
-      const Lists::Row* row = lists.of_tap(task.taps[t].weight, segments) + first;
+      const float* scales = task.taps[t].scales + task.begin + p;
+      const V scale0 = mul(factor, load(scales)), scale1 = mul(factor, load(scales + 16));
+      const Lists::Row* row = rows_of_taps[t] + first;
 #pragma GCC unroll 4
       for (int n = 0; n < rows; n++) {
         const uint8_t *at0 = count0 + 512 * n, *at1 = count1 + 512 * n;
         V total0 = centred_count<centred>(at0, row[n]), total1 = centred_count<centred>(at1, row[n]);
-        for (int s = 1; s < segments.of_tap; s++) {
+        for (int s = 1; s < count; s++) {
           const Lists::Row& next = row[s * kChannels + n];
           total0 = add(total0, centred_count<centred>(at0 + s * kSliceRows * 512, next));
           total1 = add(total1, centred_count<centred>(at1 + s * kSliceRows * 512, next));
@@ -235,9 +238,10 @@ inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
         sum[n][0] = fma(scale0, total0, sum[n][0]);
         sum[n][1] = fma(scale1, total1, sum[n][1]);
       }
-      count0 += segments.of_tap * kSliceRows * 512;
-      count1 += segments.of_tap * kSliceRows * 512;
+      count0 += count * kSliceRows * 512;
+      count1 += count * kSliceRows * 512;
     }
+#pragma GCC unroll 4
     for (int n = 0; n < rows; n++)
       for (int i = 0; i < 2; i++)
         store(task.sums + (first + n) * task.sums_stride + p + 16 * i, sum[n][i]);
@@ -247,12 +251,14 @@ inline void scale_listed(const BinaryGemmTask& task, const Segments& segments,
 template <bool centred>
 inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments,
                             const Gathered& gathered, const Lists& lists) {
+  const Lists::Row* rows[18];  // of each tap; a layer has at most nine, and two signs
+  for (int t = 0; t < task.tap_count; t++) rows[t] = lists.of_tap(task.taps[t].weight, segments);
   for (int first = 0; first < task.rows; first += kSliceRows) {
     const int last = task.rows - first < kSliceRows ? task.rows : first + kSliceRows;
     const uint8_t* slices = gathered.slices;
     uint8_t* counts = gathered.counts;
     for (int t = 0; t < task.tap_count; t++) {
-      const Lists::Row* row = lists.of_tap(task.taps[t].weight, segments);
+      const Lists::Row* row = rows[t];
       for (int s = 0; s < segments.of_tap; s++, row += kChannels) {
         for (int n = first; n < last; n += 2)
           count_pair(slices, lists, row + n, [&](int i, const Bits* planes, int listed) {
@@ -263,7 +269,9 @@ inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments
       }
     }
     for (int n = first; n < last; n += 4)
-      scale_listed<centred, 4>(task, segments, gathered, lists, n);
+      segments.of_tap == 1
+          ? scale_listed<centred, 1>(task, 1, gathered, rows, n)
+          : scale_listed<centred, 0>(task, segments.of_tap, gathered, rows, n);
   }
 }
 
