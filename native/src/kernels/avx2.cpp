@@ -45,7 +45,7 @@ constexpr int kConvChannels = 5;  // ten sums hide the latency of the multiplica
 #include "conv_body.h"
 
 constexpr int kChannels = 8, kPixels = 256;
-constexpr int kRows4 = 4, kBlock = 64;  // rows and pixels whose half dots fit the registers
+constexpr int kFewRows = 4, kFewPixels = 64;  // rows and pixels whose half dots fit the registers
 
 inline size_t tap_bytes(int channels) { return static_cast<size_t>(channels + 7) / 8; }
 inline size_t row_bytes(int channels, int taps) { return taps * tap_bytes(channels); }
@@ -79,90 +79,7 @@ struct PackedWeights {
   }
 };
 
-// Half the dot products of four weights with all signs, sixteen bytes, of all eight weights of a byte:
-// of its lower four, and of its upper.
-struct Table {
-  alignas(64) int8_t half_dots[2][256][16];
-};
-constexpr Table make_table() {
-  Table table{};
-  for (int half = 0; half < 2; half++)
-    for (int byte = 0; byte < 256; byte++)
-      for (int signs = 0; signs < 16; signs++) {
-        const int differing = (byte >> 4 * half & 15) ^ signs;
-        table.half_dots[half][byte][signs] = static_cast<int8_t>(
-            2 - (differing & 1) - (differing >> 1 & 1) - (differing >> 2 & 1) - (differing >> 3));
-      }
-  return table;
-}
-constexpr Table kTable = make_table();
-
-inline __m256i half_dots(int half, uint8_t weights) {
-  return _mm256_broadcastsi128_si256(
-      *reinterpret_cast<const __m128i*>(kTable.half_dots[half][weights]));
-}
-
-// A register, not a memory operand: GCC would load it again for every use.
-#define IN_REGISTER(x) asm("" : "+x"(x))
-// a += b where a stays in its register: GCC would move the sums about in every step.
-#define ADD(a, b) asm("vpaddb %1, %0, %0" : "+x"(a) : "x"(b))
-
-// Half the dot products of `count` units for 64 pixels and four rows of weights, `row` bytes apart;
-// rows of kBlock bytes. The accumulators have names because GCC keeps an array of them in memory.
-[[gnu::noinline]] void look_up(const uint8_t* signs, size_t stride, const uint8_t* weights, size_t row,
-                               int count, int8_t* to) {
-  __m256i a00 = _mm256_setzero_si256(), a01 = a00, a10 = a00, a11 = a00;
-  __m256i a20 = a00, a21 = a00, a30 = a00, a31 = a00;
-  const uint8_t *weights1 = weights + row, *weights2 = weights1 + row, *weights3 = weights2 + row;
-  int k = 0;
-#define STEP(n, half, weights)                    \
-  do {                                            \
-    const __m256i table = half_dots(half, weights); \
-    ADD(a##n##0, _mm256_shuffle_epi8(table, x0)); \
-    ADD(a##n##1, _mm256_shuffle_epi8(table, x1)); \
-  } while (false)
-#define UNIT(half)                                                                 \
-  do {                                                                             \
-    __m256i x0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(signs));      \
-    __m256i x1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(signs + 32)); \
-    IN_REGISTER(x0);                                                               \
-    IN_REGISTER(x1);                                                               \
-    STEP(0, half, weights[k]);                                                     \
-    STEP(1, half, weights1[k]);                                                    \
-    STEP(2, half, weights2[k]);                                                    \
-    STEP(3, half, weights3[k]);                                                    \
-    signs += stride;                                                               \
-  } while (false)
-  for (; k < count / 2; k++) {
-    UNIT(0);
-    UNIT(1);
-  }
-  if (count % 2) UNIT(0);
-#undef UNIT
-#undef STEP
-  auto* rows = reinterpret_cast<__m256i*>(to);
-#define KEEP(n)                              \
-  _mm256_store_si256(rows + 2 * n, a##n##0); \
-  _mm256_store_si256(rows + 2 * n + 1, a##n##1)
-  KEEP(0);
-  KEEP(1);
-  KEEP(2);
-  KEEP(3);
-#undef KEEP
-}
-
-// Half dots of four rows from the `first`th on and 64 pixels from p on, of each summand.
-inline void look_up_all(const BinaryGemmTask& task, const Segments& segments, int first, int p,
-                        int8_t* to) {
-  const size_t row = row_bytes(task.channels, task.layer_taps);
-  for (int t = 0; t < task.tap_count; t++) {
-    const Tap& tap = task.taps[t];
-    const uint8_t* weights = task.weights + first * row + tap.weight * tap_bytes(task.channels);
-    for (int c = 0; c < task.channels; c += segments.each, to += kRows4 * kBlock)
-      look_up(tap.signs + c / 4 * task.sign_stride + p, task.sign_stride, weights + c / 8, row,
-              (segments.count(c) + 3) / 4, to);
-  }
-}
+#include "half_dots_avx2.h"
 
 // Of four rows from the `first`th on: sum over taps of scales * dot, from half dots of `pixels` pixels
 // from p on. In the bits beyond the last channel weights and signs are both 0 and seem to agree.
@@ -170,8 +87,8 @@ inline void scale_half_dots(const BinaryGemmTask& task, const Segments& segments
                             int pixels, const int8_t* half_dots, size_t row, size_t summand) {
   const float padding = static_cast<float>((task.channels + 3) / 4 * 4 - task.channels);
   for (int q = 0; q < pixels; q += 16) {
-    V sum[kRows4][2], lost[2] = {set(0.0f), set(0.0f)};
-    for (int n = 0; n < kRows4; n++) sum[n][0] = sum[n][1] = set(0.0f);
+    V sum[kFewRows][2], lost[2] = {set(0.0f), set(0.0f)};
+    for (int n = 0; n < kFewRows; n++) sum[n][0] = sum[n][1] = set(0.0f);
     const int8_t* of_summand = half_dots + q;
     for (int t = 0; t < task.tap_count; t++) {
       const V scale0 = load(task.taps[t].scales + p + q);
@@ -180,12 +97,12 @@ inline void scale_half_dots(const BinaryGemmTask& task, const Segments& segments
       lost[1] = add(lost[1], scale1);
       for (int s = 0; s < segments.of_tap; s++, of_summand += summand)
 #pragma GCC unroll 4
-        for (int n = 0; n < kRows4; n++) {
+        for (int n = 0; n < kFewRows; n++) {
           sum[n][0] = fma(scale0, from_int8(of_summand + n * row), sum[n][0]);
           sum[n][1] = fma(scale1, from_int8(of_summand + n * row + 8), sum[n][1]);
         }
     }
-    for (int n = 0; n < kRows4; n++)
+    for (int n = 0; n < kFewRows; n++)
       for (int i = 0; i < 2; i++) {
         const V padded = mul(set(-padding), lost[i]);
         store(task.sums + (first + n) * task.sums_stride + (p - task.begin) + q + 8 * i,
@@ -202,25 +119,26 @@ void binary_gemm(const BinaryGemmTask& task) {
   const Gathered gathered(task.sign_scratch, task.tap_count * segments.of_tap, segments);
   const int pixels = task.end - task.begin;
   if (task.new_weights) *lists.state = Lists::kNone;
+  if (task.new_signs) *gathered.has_slices = false;
   const bool sliced =
       pixels >= kLeastSliced && (*lists.state != Lists::kNone || task.weights_return);
   if (sliced) {
-    if (task.new_signs) gather(task, segments, gathered);
+    if (!*gathered.has_slices) gather(task, segments, gathered);
     if (*lists.state == Lists::kNone)
       list_channels(PackedWeights{task.weights, row_bytes(task.channels, task.layer_taps),
                                   tap_bytes(task.channels)},
                     task.layer_taps, segments, lists);
     count_slices(task, segments, lists, gathered);
-    for (int first = 0; first < task.rows; first += kRows4)
+    for (int first = 0; first < task.rows; first += kFewRows)
       scale_half_dots(task, segments, first, task.begin, pixels,
                       gathered.half_dots + first * kSlicePixels, kSlicePixels,
                       kChannels * kSlicePixels);
     return;
   }
-  for (int first = 0; first < task.rows; first += kRows4)
-    for (int p = task.begin; p < task.end; p += kBlock) {
+  for (int first = 0; first < task.rows; first += kFewRows)
+    for (int p = task.begin; p < task.end; p += kFewPixels) {
       look_up_all(task, segments, first, p, gathered.half_dots);
-      scale_half_dots(task, segments, first, p, kBlock, gathered.half_dots, kBlock, kRows4 * kBlock);
+      scale_half_dots(task, segments, first, p, kFewPixels, gathered.half_dots, kFewPixels, kFewRows * kFewPixels);
     }
 }
 
