@@ -20,7 +20,7 @@ def layer_isa(isa: str, shape: LayerShape) -> str:
 def measure_ceilings(isas: Iterable[str]) -> dict[str, dict[str, float]]:
     """Cycles a second, and products of signs a cycle in a loop that touches no memory, by set.
 
-    The loop has the instructions of the set's own kernel: look-ups, counts, or products of tiles.
+    The loop has the instructions of the set's own kernel: adders of bits, counts, or products of tiles.
     A set for which no such loop is written is left out.
     """
     ceilings = {}

@@ -111,7 +111,7 @@ def test_a_ceiling_is_there_for_every_vector_set() -> None:
     for ceiling in found.values():
         assert 1e8 < ceiling["cycles_per_second"] < 1e11
         # a busy machine makes it lower; above 16384 products in 16 cycles there is nothing
-        assert 0 < ceiling["macs_per_cycle"] < 1200
+        assert 0 < ceiling["macs_per_cycle"] < 1600
 
 
 @pytest.mark.parametrize("isa", instruction_sets())
