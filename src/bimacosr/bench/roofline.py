@@ -20,8 +20,8 @@ def layer_isa(isa: str, shape: LayerShape) -> str:
 def measure_ceilings(isas: Iterable[str]) -> dict[str, dict[str, float]]:
     """Cycles a second, and products of signs a cycle in a loop that touches no memory, by set.
 
-    The loop has the instructions of the set's own kernel: adders of bits, counts, or products of tiles.
-    A set for which no such loop is written is left out.
+    The loop has the instructions of the set's own kernel: adders of bits, counts, or products of
+    tiles. A set for which no such loop is written is left out.
     """
     ceilings = {}
     for isa in isas:
