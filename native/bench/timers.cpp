@@ -8,8 +8,9 @@ namespace {
 
 int round_up(int value, int to) { return (value + to - 1) / to * to; }
 
-// As BinaryLayer does: pixels that all blocks of output channels work on before the next ones.
-constexpr int kStrip = 1024;
+// As BinaryLayer does: pixels that all blocks of output channels work on before the next ones, and of
+// a map whose weights are listed.
+constexpr int kStrip = 1024, kLeastListed = 320;
 
 void fill_at_random(Map& map) {
   std::minstd_rand random(1);
@@ -48,8 +49,11 @@ void PairTimer::run() {
   const int tiles = in_.shape().tiles();
   const int each = strip_tiles(first_->kernels(), tiles, memory_.pool.threads());
   const int strips = (tiles + each - 1) / each;
+  const uint8_t* lists[2];
+  for (int i = 0; i < 2; i++)
+    lists[i] = (i ? second_ : first_)->list_weights(tiles * kTile, memory_.space, memory_.lists[i]);
   const auto strip = [&](int i, UnetMemory::Worker& worker) {
-    run_strip(i * each, std::min(each, tiles - i * each), worker);
+    run_strip(i * each, std::min(each, tiles - i * each), lists, worker);
   };
   if (strips < memory_.pool.threads())
     for (int i = 0; i < strips; i++) strip(i, memory_.all);
@@ -57,7 +61,8 @@ void PairTimer::run() {
     memory_.pool.run(strips, [&](int i, int thread) { strip(i, *memory_.workers[thread]); });
 }
 
-void PairTimer::run_strip(int first_tile, int tiles, UnetMemory::Worker& worker) {
+void PairTimer::run_strip(int first_tile, int tiles, const uint8_t* const* lists,
+                          UnetMemory::Worker& worker) {
   const Shape& all = in_.shape();
   const int begin = first_tile * kTile;
   const Shape strip{1, std::min(tiles * kTile, all.width - begin), tiles * kTile};
@@ -72,9 +77,11 @@ void PairTimer::run_strip(int first_tile, int tiles, UnetMemory::Worker& worker)
   BinaryCall in;
   in.inputs[0] = {from.data, from.tile_stride, first_->inputs()};
   in.gelu = gelu_;
+  in.lists = lists[0];
   first_->run(in, hidden, worker.space);
   BinaryCall out;
   out.inputs[0] = {hidden.data + (between - taken) * kTile, hidden.tile_stride, taken};
+  out.lists = lists[1];
   second_->run(out, part(out_.data(), second_->outputs(), first_tile), worker.space);
 }
 
@@ -112,10 +119,11 @@ GemmTimer::GemmTimer(const Kernels& kernels, int outputs, int inputs, int taps, 
     kernels.pack_weights(words.data(), kernels.gemm_channels, inputs, taps,
                          weights_.data() + b * block_bytes_);
   }
-  block_scratch_ = round_up(static_cast<int>(kernels.scratch_bytes(inputs, taps)), 64);
-  gathers_ = kernels.sign_scratch_bytes;
-  scratch_.reserve(block_scratch_ * (gathers_ ? blocks_ : 1));
-  if (gathers_) sign_scratch_.reserve(kernels.sign_scratch_bytes(inputs, taps));
+  scratch_.reserve(kernels.scratch_bytes(inputs, taps));
+  if (kernels.sign_scratch_bytes) sign_scratch_.reserve(kernels.sign_scratch_bytes(inputs, taps));
+  if (kernels.list_bytes && pixels_ >= kLeastListed)
+    list_bytes_ = round_up(static_cast<int>(kernels.list_bytes(inputs, taps)), 64);
+  lists_.reserve(blocks_ * list_bytes_);
   sums_.reserve(static_cast<size_t>(kernels.gemm_channels) * kernels.gemm_pixels);
   for (int t = 0; t < taps; t++) {
     const int dy = taps == 9 ? t / 3 - 1 : 0, dx = taps == 9 ? t % 3 - 1 : 0;
@@ -137,18 +145,22 @@ void GemmTimer::run() {
   task.sums = sums_.data();
   task.sums_stride = kernels_.gemm_pixels;
   task.sign_scratch = sign_scratch_.data();
+  task.scratch = scratch_.data();
   task.rows = kernels_.gemm_channels;
   const auto multiply = [&](int block, int begin, bool new_weights, bool new_signs) {
     task.begin = begin;
     task.end = std::min(pixels_, begin + kernels_.gemm_pixels);
     task.weights = weights_.data() + block * block_bytes_;
-    task.scratch = scratch_.data() + (gathers_ ? block * block_scratch_ : 0);
+    task.lists = list_bytes_ ? lists_.data() + block * list_bytes_ : nullptr;
     task.new_weights = new_weights;
-    task.weights_return = task.end < pixels_;
     task.new_signs = new_signs;
     kernels_.binary_gemm(task);
   };
-  if (gathers_) {
+  if (kernels_.sign_scratch_bytes) {
+    if (list_bytes_)
+      for (int b = 0; b < blocks_; b++)
+        kernels_.list_weights(weights_.data() + b * block_bytes_, inputs_, layer_taps_,
+                              lists_.data() + b * list_bytes_);
     for (int begin = 0; begin < pixels_; begin += kernels_.gemm_pixels)
       for (int b = 0; b < blocks_; b++) multiply(b, begin, begin == 0, b == 0);
     return;

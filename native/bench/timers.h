@@ -33,7 +33,7 @@ class PairTimer {
   void run();
 
  private:
-  void run_strip(int first_tile, int tiles, UnetMemory::Worker& worker);
+  void run_strip(int first_tile, int tiles, const uint8_t* const* lists, UnetMemory::Worker& worker);
 
   std::shared_ptr<const BinaryLayer> first_, second_;
   bool gelu_;
@@ -50,9 +50,8 @@ class GemmTimer {
  private:
   const Kernels& kernels_;
   int inputs_, layer_taps_, pixels_, blocks_;
-  size_t sign_stride_, block_bytes_, block_scratch_;
-  bool gathers_;  // signs, once for all rows
-  Buffer<uint8_t> signs_, weights_, scratch_, sign_scratch_;
+  size_t sign_stride_, block_bytes_, list_bytes_ = 0;
+  Buffer<uint8_t> signs_, weights_, lists_, scratch_, sign_scratch_;
   Buffer<float> scales_, sums_;
   std::vector<Tap> taps_;
 };

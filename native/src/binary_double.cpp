@@ -22,7 +22,7 @@ void BinaryLayer::run_double(const BinaryCall& call, const Shape& shape, Map& ph
   for (Frame::Place& place : frame.places) place = {0, 0, -1, 0};
   uint8_t zero_seen = 0;
   frame.zero_seen = &zero_seen;
-  reserve(frame, space);
+  reserve(call, frame, space);
   phases.reshape(outputs_, {4 * frame.out_pixels / kTile, kTile, kTile});
   for (Buffer<float>& edge : space.edges_) {
     edge.reserve(frame.out_pixels);
@@ -48,8 +48,7 @@ void BinaryLayer::multiply_phases(const BinaryCall& call, const Frame& frame, in
   for (Buffer<float>& products : space.products_)
     products.reserve(9 * tap_stride + sums_floats + 6 * (kStrip + 2 * kTile));
   const bool two_passes = *frame.zero_seen && two_signs();
-  const int blocks = (outputs_ + block_channels - 1) / block_channels;
-  space.pool.run(blocks, [&](int block, int thread) {
+  space.pool.run(blocks(), [&](int block, int thread) {
     // column `halo` is pixel `begin`
     float* products = space.products_[thread].data();
     float* sums = products + 9 * tap_stride;
@@ -64,6 +63,7 @@ void BinaryLayer::multiply_phases(const BinaryCall& call, const Frame& frame, in
     gemm.weights = weights_.data() + block * block_bytes_;
     gemm.layer_taps = taps_;
     gemm.new_weights = true;
+    gemm.lists = frame.lists ? frame.lists + block * list_bytes() : nullptr;
     gemm.sums_stride = span;
     gemm.scratch = space.scratch_[thread].data();
     gemm.sign_scratch = space.sign_scratch_[thread].data();
@@ -77,7 +77,6 @@ void BinaryLayer::multiply_phases(const BinaryCall& call, const Frame& frame, in
       gemm.begin = p;
       gemm.end = std::min(last, p + kernels_.gemm_pixels);
       gemm.new_signs = true;
-      gemm.weights_return = gemm.end < last;
       for (int t = 0; t < taps_; t++) {
         taps[0].weight = taps[1].weight = t;
         gemm.sums = products + t * tap_stride + (p - (begin - halo));
@@ -99,7 +98,9 @@ void BinaryLayer::multiply_phases(const BinaryCall& call, const Frame& frame, in
       combine.sums[k] = sums + static_cast<size_t>(k) * kStrip * block_channels;
     combine.scratch = sums + sums_floats;
     kernels_.combine_phases(combine);
-    EpilogueTask rest = epilogue_of(call, frame, block, space);
+    EpilogueTask rest = epilogue_of(call, frame, space);
+    rest.first = block * block_channels;
+    rest.count = gemm.rows;
     rest.sums_stride = kStrip;
     rest.begin = begin;
     rest.end = end;

@@ -31,6 +31,7 @@ struct BinaryLayer::Frame {
   std::vector<int> shifts;    // of the copies
   uint8_t* zero_seen;
   const float* outside;  // see PrepareTask
+  const uint8_t* lists;  // see BinaryCall
 
   // the pixel that lies where pixel 0 lay, when pixel p is written
   int lap(int p) const { return p / kept * kept; }

@@ -8,7 +8,8 @@ namespace bimacosr {
 namespace {
 
 constexpr int kLeastStrip = 256;          // pixels
-constexpr int kStripFloats = 96 * 1024;   // floats of the input of a strip, about
+constexpr int kLeastListed = 320;         // pixels; for fewer, lists take longer than they save
+constexpr int kStripFloats = 96 * 1024;   // floats of a thread's input of a strip, about
 
 }  // namespace
 
@@ -20,10 +21,10 @@ BinaryLayer::BinaryLayer(const Kernels& kernels, const BinarySource& source)
       rank_(source.rank),
       zero_is_positive_(source.zero_is_positive),
       block_bytes_((kernels.weight_bytes(source.inputs, source.taps) + 63) / 64 * 64) {
-  const int block = kernels.gemm_channels, blocks = (outputs_ + block - 1) / block;
+  const int block = kernels.gemm_channels;
   const size_t row_words = static_cast<size_t>(taps_) * ((inputs_ + 63) / 64);
-  weights_.reserve(blocks * block_bytes_);
-  for (int b = 0; b < blocks; b++)
+  weights_.reserve(blocks() * block_bytes_);
+  for (int b = 0; b < blocks(); b++)
     kernels.pack_weights(source.signs + b * block * row_words,
                          std::min(block, outputs_ - b * block), inputs_, taps_,
                          weights_.data() + b * block_bytes_);
@@ -53,6 +54,21 @@ BinaryLayer::BinaryLayer(const Kernels& kernels, const BinarySource& source)
   }
 }
 
+size_t BinaryLayer::list_bytes() const {
+  return (kernels_.list_bytes(inputs_, taps_) + 63) / 64 * 64;
+}
+
+const uint8_t* BinaryLayer::list_weights(int pixels, Workspace& space, Buffer<uint8_t>& to) const {
+  if (!kernels_.list_weights || pixels < kLeastListed) return nullptr;
+  Timer timer(space, multiplies());
+  to.reserve(blocks() * list_bytes());
+  space.pool.run(blocks(), [&](int block, int) {
+    kernels_.list_weights(weights_.data() + block * block_bytes_, inputs_, taps_,
+                          to.data() + block * list_bytes());
+  });
+  return to.data();
+}
+
 BinaryLayer::Frame BinaryLayer::frame_of(const Shape& shape) const {
   Frame frame{};
   frame.shape = shape;
@@ -71,11 +87,10 @@ void BinaryLayer::run(const BinaryCall& call, const Target& out, Workspace& spac
   uint8_t zero_seen = 0;
   frame.zero_seen = &zero_seen;
   // signs are made and used while they and the floats they come from are near
-  const int floats = kStripFloats * space.pool.threads();  // each thread has a cache
   const int step = std::max(kLeastStrip, kernels_.gemm_pixels);
-  const int strip = std::max(step, round_up(floats / inputs_, step));
+  const int strip = space.pool.threads() * std::max(step, round_up(kStripFloats / inputs_, step));
   frame.kept = std::min(frame.kept, round_up(strip + frame.reach, step));
-  reserve(frame, space);
+  reserve(call, frame, space);
   int prepared = 0;
   for (int begin = 0; begin < frame.out_pixels; begin += strip) {
     const int end = std::min(frame.out_pixels, begin + strip);
@@ -99,7 +114,7 @@ void BinaryLayer::run_half(const BinaryCall& call, const Target& out, Workspace&
   }
   uint8_t zero_seen = 0;
   frame.zero_seen = &zero_seen;
-  reserve(frame, space);
+  reserve(call, frame, space);
   prepare(call, frame, 0, frame.in_pixels, space);
   multiply(call, frame, 0, frame.out_pixels, out, space);
 }
@@ -117,7 +132,7 @@ const float* BinaryLayer::mark_outside(const Frame& frame, Workspace& space) con
   return outside;
 }
 
-void BinaryLayer::reserve(Frame& frame, Workspace& space) const {
+void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space) const {
   const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
   frame.units = round_up((inputs_ + kernels_.unit_channels - 1) / kernels_.unit_channels,
                          kernels_.unit_multiple);
@@ -157,14 +172,13 @@ void BinaryLayer::reserve(Frame& frame, Workspace& space) const {
   space.sums_.resize(space.pool.threads());
   space.scratch_.resize(space.pool.threads());
   space.sign_scratch_.resize(space.pool.threads());
-  space.listed_.assign(space.pool.threads(), {0, 0});
-  const bool gathers = kernels_.sign_scratch_bytes;
-  const int blocks = (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
   for (int i = 0; i < space.pool.threads(); i++) {
     space.sums_[i].reserve(static_cast<size_t>(kernels_.gemm_channels) * (kernels_.gemm_pixels + kSumsGap));
-    space.scratch_[i].reserve(block_scratch() * (gathers ? blocks : 1));
-    if (gathers) space.sign_scratch_[i].reserve(kernels_.sign_scratch_bytes(inputs_, 2 * taps_));
+    space.scratch_[i].reserve(kernels_.scratch_bytes(inputs_, taps_));
+    if (kernels_.sign_scratch_bytes)
+      space.sign_scratch_[i].reserve(kernels_.sign_scratch_bytes(inputs_, 2 * taps_));
   }
+  frame.lists = call.lists ? call.lists : list_weights(frame.out_pixels, space, space.lists_);
 }
 
 }  // namespace bimacosr

@@ -110,13 +110,11 @@ void BinaryLayer::place_scales(const Frame& frame, int begin, int end, Workspace
   }
 }
 
-// All that does not change from strip to strip; sums and output are not set.
-EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame, int block,
+// All that does not change from block to block and strip to strip.
+EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame,
                                       Workspace& space) const {
   const bool two_passes = *frame.zero_seen && two_signs();
   EpilogueTask rest{};
-  rest.first = block * kernels_.gemm_channels;
-  rest.count = std::min(kernels_.gemm_channels, outputs_ - rest.first);
   rest.scale = (two_passes ? half_scale_ : scale_).data();
   rest.bias = bias_.empty() ? nullptr : bias_.data();
   rest.rprelu = rprelu_.empty() ? nullptr : rprelu_.data();
@@ -144,7 +142,7 @@ EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame
 
 void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin, int end,
                            const Target& out, Workspace& space) const {
-  Timer timer(space, taps_ == 1 ? Work::kMultiply1x1 : Work::kMultiply3x3);
+  Timer timer(space, multiplies());
   const bool two_passes = *frame.zero_seen && two_signs();
   const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
   std::array<Tap, 18> taps;
@@ -161,7 +159,7 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
       tap.scales = frame.scales(space.scales_[1 + place.dx]) + place.offset;
       tap.weight = t;
     }
-  const int blocks = (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
+  const int blocks = this->blocks();
   const int most = (end - begin + kernels_.gemm_pixels - 1) / kernels_.gemm_pixels;
   const int threads = space.pool.threads();
   const int cuts = parts_of_each(blocks, most, threads);
@@ -171,16 +169,10 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
   const bool keeps = kernels_.sign_scratch_bytes;
   const int each = keeps ? (blocks * parts + threads - 1) / threads : 1;
   const int in_group = std::min(blocks, each), groups = (blocks + in_group - 1) / in_group;
-  const size_t scratch_bytes = block_scratch();
   space.pool.run(groups * parts, [&](int job, int thread) {
     const int first_block = job % groups * in_group, first = begin + job / groups * share;
     const int last = std::min(end, first + share);
     const int last_block = std::min(blocks, first_block + in_group);
-    uint8_t* scratch = space.scratch_[thread].data();
-    // those of the last strip are still there
-    Workspace::Blocks& listed = space.listed_[thread];
-    const bool new_weights = !keeps || listed.first != first_block || listed.count < in_group;
-    if (new_weights) listed = {first_block, in_group};
     BinaryGemmTask gemm{};
     gemm.taps = taps.data();
     gemm.tap_count = tap_count;
@@ -189,27 +181,26 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
     gemm.layer_taps = taps_;
     gemm.sums = space.sums_[thread].data();
     gemm.sums_stride = kernels_.gemm_pixels + kSumsGap;
+    gemm.scratch = space.scratch_[thread].data();
     gemm.sign_scratch = space.sign_scratch_[thread].data();
+    EpilogueTask rest = epilogue_of(call, frame, space);
+    rest.sums = gemm.sums;
+    rest.sums_stride = gemm.sums_stride;
+    rest.out = out.data;
+    rest.out_tile_stride = out.tile_stride;
     for (int p = first; p < last; p += kernels_.gemm_pixels) {
-      gemm.begin = p;
-      gemm.end = std::min(last, p + kernels_.gemm_pixels);
+      gemm.begin = rest.begin = p;
+      gemm.end = rest.end = std::min(last, p + kernels_.gemm_pixels);
+      if (!is_plain(call)) rest.x_begin = frame.lap(p);
       gemm.new_signs = true;
       for (int block = first_block; block < last_block; block++) {
-        EpilogueTask rest = epilogue_of(call, frame, block, space);
+        rest.first = block * kernels_.gemm_channels;
+        rest.count = gemm.rows = std::min(kernels_.gemm_channels, outputs_ - rest.first);
         gemm.weights = weights_.data() + block * block_bytes_;
-        gemm.rows = rest.count;
-        gemm.new_weights = new_weights && p == first;
-        gemm.weights_return = gemm.end < last || end < frame.out_pixels;
-        gemm.scratch = scratch + (block - first_block) * scratch_bytes;
+        gemm.new_weights = p == first;
+        gemm.lists = frame.lists ? frame.lists + block * list_bytes() : nullptr;
         kernels_.binary_gemm(gemm);
         gemm.new_signs = false;
-        rest.sums = gemm.sums;
-        rest.sums_stride = gemm.sums_stride;
-        rest.out = out.data;
-        rest.out_tile_stride = out.tile_stride;
-        rest.begin = gemm.begin;
-        rest.end = gemm.end;
-        if (!is_plain(call)) rest.x_begin = frame.lap(gemm.begin);
         kernels_.epilogue(rest);
       }
     }

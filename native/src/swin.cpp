@@ -157,6 +157,10 @@ class SwinRun {
   static MapView view(const Target& target, int channels) {
     return {target.data, target.tile_stride, channels};
   }
+  // Of one of two layers that all strips go through.
+  const uint8_t* list(const BinaryLayer& layer, int which) {
+    return layer.list_weights(windows_.pixels(), memory_.space, memory_.lists[which]);
+  }
   float* moments(int first) {
     return now().moments.data() + static_cast<size_t>(first) * window_tiles_ * channels_ * 2;
   }
@@ -164,40 +168,43 @@ class SwinRun {
   void attend(const SwinBlock& block, const SwinLayer::Bias& bias) {
     fold(block.norm_attention);
     now().moment_shape = windows_;
+    const uint8_t* lists[] = {list(*block.qkv, 0), list(*block.proj, 1)};
     for_strips([&](int first, int count, UnetMemory::Worker& worker) {
       const size_t floats = static_cast<size_t>(count) * window_tiles_ * channels_ * kTile;
       worker.qkv.reserve(3 * floats);
-      worker.attended.reserve(floats);
       const size_t scratch = static_cast<size_t>(windows_.width) * kTile;
       worker.scratch.reserve(worker.pool.threads() * scratch);
       const Target tokens = part(now().map.data(), channels_, first, count);
       const Target qkv = part(worker.qkv.data(), 3 * channels_, 0, count);
-      const Target attended = part(worker.attended.data(), channels_, 0, count);
       BinaryCall in;
       in.inputs[0] = view(tokens, channels_);
       in.gain = memory_.affine.gain.data();
       in.shift = memory_.affine.shift.data();
+      in.lists = lists[0];
       block.qkv->run(in, qkv, worker.space);
       {
         Timer timer(worker.space, Work::kAttention);
         worker.pool.run(count, [&](int i, int thread) {
           const bool last_row = first + i >= windows_.height - columns_;
-          attend_window(block, last_row && block.shift ? bias.last_row : bias.normal, qkv,
-                        attended, i, worker.scratch.data() + thread * scratch);
+          attend_window(block, last_row && block.shift ? bias.last_row : bias.normal, qkv, i,
+                        worker.scratch.data() + thread * scratch);
         });
       }
       BinaryCall out;
-      out.inputs[0] = view(attended, channels_);
+      out.inputs[0] = view(qkv, channels_);
       out.residual = view(tokens, channels_);
       out.moments = moments(first);
+      out.lists = lists[1];
       block.proj->run(out, tokens, worker.space);
     });
   }
 
+  // What comes out takes the place of the queries.
   void attend_window(const SwinBlock& block, const std::vector<float>& bias, const Target& qkv,
-                     const Target& attended, int window, float* scratch) const {
+                     int window, float* scratch) const {
     AttentionTask task{};
-    task.qkv = qkv.data + window * window_tiles_ * qkv.tile_stride;
+    float* const at = qkv.data + window * window_tiles_ * qkv.tile_stride;
+    task.qkv = at;
     task.tile_stride = qkv.tile_stride;
     task.tokens = windows_.width;
     task.tiles = window_tiles_;
@@ -205,8 +212,8 @@ class SwinRun {
     task.head_channels = channels_ / block.heads;
     task.scale = 1 / std::sqrt(static_cast<float>(task.head_channels));
     task.bias = bias.data();
-    task.out = attended.data + window * window_tiles_ * attended.tile_stride;
-    task.out_tile_stride = attended.tile_stride;
+    task.out = at;
+    task.out_tile_stride = qkv.tile_stride;
     task.scratch = scratch;
     layer_.embed->kernels().attention(task);
   }
@@ -214,6 +221,7 @@ class SwinRun {
   void mix_channels(const SwinBlock& block) {
     fold(block.norm_mlp);
     const int hidden_channels = block.fc1->outputs();
+    const uint8_t* lists[] = {list(*block.fc1, 0), list(*block.fc2, 1)};
     for_strips([&](int first, int count, UnetMemory::Worker& worker) {
       worker.hidden.reserve(static_cast<size_t>(count) * window_tiles_ * hidden_channels * kTile);
       const Target tokens = part(now().map.data(), channels_, first, count);
@@ -223,11 +231,13 @@ class SwinRun {
       in.gain = memory_.affine.gain.data();
       in.shift = memory_.affine.shift.data();
       in.gelu = true;
+      in.lists = lists[0];
       block.fc1->run(in, hidden, worker.space);
       BinaryCall out;
       out.inputs[0] = view(hidden, hidden_channels);
       out.residual = view(tokens, channels_);
       out.moments = moments(first);
+      out.lists = lists[1];
       block.fc2->run(out, tokens, worker.space);
     });
   }

@@ -62,8 +62,8 @@ struct BinaryGemmTask {
   const uint8_t* weights;  // of this block of output channels, as `pack_weights` left them
   int layer_taps;          // taps of the layer (9 or 1)
   int rows;                // output channels that are wanted; sums of others may be written too
+  const uint8_t* lists;    // of the same block, as `list_weights` left them; null: none
   bool new_weights;        // not those of the last call with this scratch
-  bool weights_return;     // the next call with this scratch has the same
   bool new_signs;          // not the taps, begin and end of the last call with this sign_scratch
   int begin, end;          // pixels, whole tiles, at most gemm_pixels of them
   float* sums;             // gemm_channels rows of `sums_stride`; column 0 is pixel `begin`
@@ -132,7 +132,7 @@ struct AttentionTask {
   int heads, head_channels;
   float scale;               // of the products of queries and keys
   const float* bias;         // added to them: heads x tokens (keys) x 64 tiles (queries)
-  float* out;                // heads x head_channels channels
+  float* out;                // heads x head_channels channels; may be the queries
   size_t out_tile_stride;
   float* scratch;            // tokens x kTile, aligned to 64
 };
@@ -191,6 +191,9 @@ struct Kernels {
   const ConvKernels* conv = nullptr;
   // Where the signs of the pixels at hand are rearranged for all rows of weights; null: nowhere.
   size_t (*sign_scratch_bytes)(int channels, int taps) = nullptr;
+  // Where weights that meet many pixels are made lists of channels first; null: nowhere.
+  size_t (*list_bytes)(int channels, int taps) = nullptr;  // of one block of gemm_channels
+  void (*list_weights)(const uint8_t* weights, int channels, int taps, uint8_t* lists) = nullptr;
   const Bfloat16Kernels* bfloat16 = nullptr;  // where float convolutions may be rounded
 };
 

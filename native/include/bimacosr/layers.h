@@ -61,10 +61,7 @@ class Workspace {
   std::vector<Buffer<float>> sums_;         // per thread
   std::vector<Buffer<uint8_t>> scratch_;    // per thread
   std::vector<Buffer<uint8_t>> sign_scratch_;  // per thread
-  struct Blocks {
-    int first, count;
-  };
-  std::vector<Blocks> listed_;  // per thread: of output channels, whose weights are in the scratch
+  Buffer<uint8_t> lists_;
   std::vector<Buffer<float>> products_;     // per thread, see run_double
   Buffer<float> edges_[2];                  // see PhaseTask
   std::vector<Buffer<float>> planes_;       // per thread
@@ -95,6 +92,7 @@ struct BinaryCall {
   MapView residual = {};
   bool gelu = false;
   float* moments = nullptr;  // 2 per tile and output channel
+  const uint8_t* lists = nullptr;  // from list_weights; null: made where they are of use
 };
 
 class BinaryLayer {
@@ -106,6 +104,10 @@ class BinaryLayer {
   int taps() const { return taps_; }
   bool has_branches() const { return rank_ || !sparse_start_.empty(); }
   const Kernels& kernels() const { return kernels_; }
+
+  // What kernels that add only the signs whose weight is +1 read instead of weights, for calls on
+  // parts of a map of so many pixels; it lies in `to`. Null where it is of no use.
+  const uint8_t* list_weights(int pixels, Workspace& space, Buffer<uint8_t>& to) const;
 
   // Stride 1, zero padding. `out` must not be an input, but may be the residual.
   void run(const BinaryCall& call, const Target& out, Workspace& space) const;
@@ -124,21 +126,19 @@ class BinaryLayer {
  private:
   struct Frame;
   Frame frame_of(const Shape& shape) const;
-  void reserve(Frame& frame, Workspace& space) const;
+  void reserve(const BinaryCall& call, Frame& frame, Workspace& space) const;
   const float* mark_outside(const Frame& frame, Workspace& space) const;
   void prepare(const BinaryCall& call, const Frame& frame, int begin, int end,
                Workspace& space) const;
   void multiply_phases(const BinaryCall& call, const Frame& frame, int begin, int end, Map& phases,
                        Workspace& space) const;
-  EpilogueTask epilogue_of(const BinaryCall& call, const Frame& frame, int block,
-                           Workspace& space) const;
+  EpilogueTask epilogue_of(const BinaryCall& call, const Frame& frame, Workspace& space) const;
   void place_scales(const Frame& frame, int begin, int end, Workspace& space) const;
   void multiply(const BinaryCall& call, const Frame& frame, int begin, int end, const Target& out,
                 Workspace& space) const;
-  // of one block of output channels, a multiple of 64
-  size_t block_scratch() const {
-    return (kernels_.scratch_bytes(inputs_, taps_) + 63) / 64 * 64;
-  }
+  int blocks() const { return (outputs_ + kernels_.gemm_channels - 1) / kernels_.gemm_channels; }
+  size_t list_bytes() const;  // of one block of output channels, a multiple of 64
+  Work multiplies() const { return taps_ == 1 ? Work::kMultiply1x1 : Work::kMultiply3x3; }
   bool two_signs() const { return !kernels_.zero_is_exact && !zero_is_positive_; }
 
   const Kernels& kernels_;

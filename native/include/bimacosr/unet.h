@@ -116,7 +116,7 @@ struct UnetMemory {
     explicit Worker(int threads) : pool(threads) {}
     ThreadPool pool;
     Workspace space{pool};
-    Buffer<float> qkv, attended, hidden, scratch;
+    Buffer<float> qkv, hidden, scratch;
   };
   struct NamedOrder {
     Shape shape;
@@ -133,6 +133,7 @@ struct UnetMemory {
   std::vector<Feature> skips;
   Feature stage[2], within[2], hidden, tokens[2];
   Map shortcut, phases, mean, activated;
+  Buffer<uint8_t> lists[2];  // of two layers that take turns, see BinaryCall
   Buffer<uint8_t> signs;
   Buffer<float> scales;
   Affine affine;

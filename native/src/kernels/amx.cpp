@@ -171,7 +171,7 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     "amx", SignLayout::kGroups, 4, 16, true, kChannels, kPixels, kConvChannels,
     weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv, shift_signs,
-    attention, combine_phases, &kConvKernels, nullptr, &amx_bfloat16::kBfloat16Kernels,
+    attention, combine_phases, &kConvKernels, nullptr, nullptr, nullptr, &amx_bfloat16::kBfloat16Kernels,
 };
 
 }  // namespace bimacosr::amx

@@ -86,16 +86,20 @@ struct PackedWeights {
 inline void scale_half_dots(const BinaryGemmTask& task, const Segments& segments, int first, int p,
                             int pixels, const int8_t* half_dots, size_t row, size_t summand) {
   const float padding = static_cast<float>((task.channels + 3) / 4 * 4 - task.channels);
+  const int taps = task.tap_count, summands = segments.of_tap;
+  const Tap* const all = task.taps;
+  const size_t stride = task.sums_stride;
+  float* to = task.sums + first * stride + (p - task.begin);
   for (int q = 0; q < pixels; q += 16) {
     V sum[kFewRows][2], lost[2] = {set(0.0f), set(0.0f)};
     for (int n = 0; n < kFewRows; n++) sum[n][0] = sum[n][1] = set(0.0f);
     const int8_t* of_summand = half_dots + q;
-    for (int t = 0; t < task.tap_count; t++) {
-      const V scale0 = load(task.taps[t].scales + p + q);
-      const V scale1 = load(task.taps[t].scales + p + q + 8);
+    for (int t = 0; t < taps; t++) {
+      const V scale0 = load(all[t].scales + p + q);
+      const V scale1 = load(all[t].scales + p + q + 8);
       lost[0] = add(lost[0], scale0);
       lost[1] = add(lost[1], scale1);
-      for (int s = 0; s < segments.of_tap; s++, of_summand += summand)
+      for (int s = 0; s < summands; s++, of_summand += summand)
 #pragma GCC unroll 4
         for (int n = 0; n < kFewRows; n++) {
           sum[n][0] = fma(scale0, from_int8(of_summand + n * row), sum[n][0]);
@@ -105,30 +109,24 @@ inline void scale_half_dots(const BinaryGemmTask& task, const Segments& segments
     for (int n = 0; n < kFewRows; n++)
       for (int i = 0; i < 2; i++) {
         const V padded = mul(set(-padding), lost[i]);
-        store(task.sums + (first + n) * task.sums_stride + (p - task.begin) + q + 8 * i,
-              fma(set(2.0f), sum[n][i], padded));
+        store(to + n * stride + q + 8 * i, fma(set(2.0f), sum[n][i], padded));
       }
   }
 }
 
-constexpr int kLeastSliced = 192;  // pixels; and lists are made for more than one call
+void list_weights(const uint8_t* weights, int channels, int taps, uint8_t* lists) {
+  list_channels(PackedWeights{weights, row_bytes(channels, taps), tap_bytes(channels)}, channels, taps, lists);
+}
+
+constexpr int kLeastSliced = 192;  // pixels
 
 void binary_gemm(const BinaryGemmTask& task) {
   const Segments segments(task.channels);
-  const Lists lists(task.scratch, task.layer_taps * segments.of_tap);
   const Gathered gathered(task.sign_scratch, task.tap_count * segments.of_tap, segments);
   const int pixels = task.end - task.begin;
-  if (task.new_weights) *lists.state = Lists::kNone;
-  if (task.new_signs) *gathered.has_slices = false;
-  const bool sliced =
-      pixels >= kLeastSliced && (*lists.state != Lists::kNone || task.weights_return);
-  if (sliced) {
-    if (!*gathered.has_slices) gather(task, segments, gathered);
-    if (*lists.state == Lists::kNone)
-      list_channels(PackedWeights{task.weights, row_bytes(task.channels, task.layer_taps),
-                                  tap_bytes(task.channels)},
-                    task.layer_taps, segments, lists);
-    count_slices(task, segments, lists, gathered);
+  if (task.lists && pixels >= kLeastSliced) {
+    if (task.new_signs) gather(task, segments, gathered);
+    count_slices(task, segments, Lists(task.lists, task.layer_taps * segments.of_tap), gathered);
     for (int first = 0; first < task.rows; first += kFewRows)
       scale_half_dots(task, segments, first, task.begin, pixels,
                       gathered.half_dots + first * kSlicePixels, kSlicePixels,
@@ -142,13 +140,15 @@ void binary_gemm(const BinaryGemmTask& task) {
     }
 }
 
+size_t scratch_bytes(int, int) { return 0; }
+
 }  // namespace
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
     "avx2", SignLayout::kPlanes, 4, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, list_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
-    nullptr, attention, combine_phases, &kConvKernels, gathered_bytes,
+    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
+    nullptr, attention, combine_phases, &kConvKernels, gathered_bytes, list_bytes, list_weights,
 };
 
 }  // namespace bimacosr::avx2

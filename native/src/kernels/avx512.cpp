@@ -67,32 +67,33 @@ void pack_weights(const uint64_t* words, int rows, int channels, int taps, uint8
 
 #include "byte_counts_avx512.h"
 
+void list_weights(const uint8_t* weights, int channels, int taps, uint8_t* lists) {
+  list_channels(PackedWeights{weights, row_bytes(channels, taps), tap_bytes(channels)}, channels, taps, lists);
+}
+
 constexpr int kLeastSliced = 320;  // pixels
 
 void binary_gemm(const BinaryGemmTask& task) {
   const Segments segments(task.channels);
-  const Lists lists(task.scratch, task.layer_taps * segments.of_tap);
   const Gathered gathered(task.sign_scratch, task.tap_count, segments);
-  const bool sliced = task.end - task.begin >= kLeastSliced;
+  const bool sliced = task.lists && task.end - task.begin >= kLeastSliced;
   if (task.new_signs) gather(task, segments, gathered, sliced);
-  if (task.new_weights) *lists.state = Lists::kNone;
-  if (sliced && *lists.state == Lists::kNone)
-    list_channels(PackedWeights{task.weights, row_bytes(task.channels, task.layer_taps),
-                                tap_bytes(task.channels)},
-                  task.layer_taps, segments, lists);
-  if (sliced && *lists.state != Lists::kTooLong)
-    multiply_slices(task, segments, gathered, lists);
-  else
-    multiply_bytes(task, gathered);
+  if (sliced) {
+    const Lists lists(task.lists, task.layer_taps * segments.of_tap);
+    if (*lists.state != Lists::kTooLong) return multiply_slices(task, segments, gathered, lists);
+  }
+  multiply_bytes(task, gathered);
 }
+
+size_t scratch_bytes(int, int) { return 0; }
 
 }  // namespace
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
     "avx512", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, list_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
-    nullptr, attention, combine_phases, &kConvKernels, gathered_bytes,
+    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
+    nullptr, attention, combine_phases, &kConvKernels, gathered_bytes, list_bytes, list_weights,
 };
 
 }  // namespace bimacosr::avx512

@@ -31,7 +31,7 @@ struct Segments {
   size_t bytes() const { return (each + 1) * kSliceBytes; }  // of the slices, and zeros
 };
 
-// What lies in a block's scratch: which channels its weights add up.
+// Which channels the weights of a block add up.
 struct Lists {
   struct Row {
     uint32_t first, shared;  // of `slices`: its own; and what the other row of the pair has, too
@@ -40,15 +40,15 @@ struct Lists {
     float middle;     // of the counts: -P / 2
   };
   // centred: twice their counts, less their numbers, have eight bits; too long: a count has nine
-  enum State : uint32_t { kNone, kCentred, kReady, kTooLong };
-  State* state;
-  Row* rows;         // summand by summand, of each kChannels
-  uint16_t* slices;  // where each listed channel lies, in bytes
+  enum State : uint32_t { kCentred, kReady, kTooLong };
+  const State* state;
+  const Row* rows;         // summand by summand, of each kChannels
+  const uint16_t* slices;  // where each listed channel lies, in bytes
 
-  Lists(void* scratch, int summands)
-      : state(static_cast<State*>(scratch)),
-        rows(reinterpret_cast<Row*>(state + 16)),
-        slices(reinterpret_cast<uint16_t*>(rows + summands * kChannels)) {}
+  Lists(const uint8_t* at, int summands)
+      : state(reinterpret_cast<const State*>(at)),
+        rows(reinterpret_cast<const Row*>(at + 64)),
+        slices(reinterpret_cast<const uint16_t*>(rows + summands * kChannels)) {}
 
   const Row* of_tap(int tap, const Segments& segments) const {
     return rows + static_cast<size_t>(tap) * segments.of_tap * kChannels;
@@ -66,8 +66,12 @@ inline size_t list_bytes(int channels, int taps) {
 // `weights(row, tap, byte)`: the bits of 64 channels from byte 8 times theirs on, 1 for +1.
 // `append(bits, channel, list)` lists those of 64 channels that are 1, and returns how many.
 template <class Weights>
-[[gnu::noinline]] void list_channels(const Weights& weights, int taps, const Segments& segments,
-                                     const Lists& lists) {
+inline void list_channels(const Weights& weights, int channels, int taps, uint8_t* to) {
+  const Segments segments(channels);
+  const Lists lists(to, taps * segments.of_tap);
+  auto* state = const_cast<Lists::State*>(lists.state);
+  auto* row = const_cast<Lists::Row*>(lists.rows);
+  auto* end = const_cast<uint16_t*>(lists.slices);
   constexpr int kWords = (kSegmentChannels + 63) / 64;
   struct Sublist {
     uint32_t first;
@@ -75,9 +79,7 @@ template <class Weights>
   };
   uint16_t zeros[kListStep];
   for (uint16_t& zero : zeros) zero = static_cast<uint16_t>(segments.each * kSliceBytes);
-  *lists.state = Lists::kCentred;
-  uint16_t* end = lists.slices;
-  Lists::Row* row = lists.rows;
+  *state = Lists::kCentred;
   for (int t = 0; t < taps; t++)
     for (int begin = 0; begin < segments.channels; begin += segments.each) {
       const int count = segments.count(begin), words = (count + 63) / 64;
@@ -105,10 +107,10 @@ template <class Weights>
                                 : list([](uint64_t a, uint64_t b) { return a & ~b; });
           const int all = both.listed + own.listed;
           if (all > kMostListed) {
-            *lists.state = Lists::kTooLong;
+            *state = Lists::kTooLong;
             return;
           }
-          if (all > kMostCentred) *lists.state = Lists::kReady;
+          if (all > kMostCentred) *state = Lists::kReady;
           *row = {own.first, both.first, static_cast<uint16_t>(own.length),
                   static_cast<uint16_t>(both.length), static_cast<uint16_t>(all),
                   -0.5f * static_cast<float>(all)};

@@ -105,15 +105,15 @@ inline void epilogue_part(const EpilogueTask& task, int n, int p) {
   const size_t tile = p / kTile;
   const int q = p % kTile;
   V v[channels][kWide];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int c = 0; c < channels; c++)
     for (int i = 0; i < kWide; i++) v[c][i] = set(task.rprelu ? task.rprelu[3 * (n + c) + 2] : 0.0f);
   if (task.low_rank) add_low_rank<channels, rank>(task, n, p, v);
   if (task.sparse_start)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int c = 0; c < channels; c++) add_sparse(task, n + c, p, v[c]);
   const float* sums = task.sums + (n - task.first) * task.sums_stride + (p - task.begin);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int c = 0; c < channels; c++, sums += task.sums_stride) {
     const float bias = task.bias ? task.bias[n + c] : 0.0f;
     const V scale = set(task.scale[n + c]);
@@ -129,13 +129,13 @@ inline void epilogue_part(const EpilogueTask& task, int n, int p) {
     }
   }
   if (task.prelu)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int c = 0; c < channels; c++) {
       const V slope = set(task.prelu[n + c]);
       for (int i = 0; i < kWide; i++) v[c][i] = leaky(v[c][i], slope);
     }
   if (task.gain)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int c = 0; c < channels; c++) {
       const V gain = set(task.gain[n + c]);
       for (int i = 0; i < kWide; i++) v[c][i] = mul(gain, v[c][i]);
@@ -143,11 +143,11 @@ inline void epilogue_part(const EpilogueTask& task, int n, int p) {
   float* out = task.out + tile * task.out_tile_stride + n * kTile + q;
   if (task.residual.data) {
     const float* x = task.residual.data + tile * task.residual.tile_stride + n * kTile + q;
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int c = 0; c < channels; c++)
       for (int i = 0; i < kWide; i++) v[c][i] = add(v[c][i], load(x + c * kTile + i * kLanes));
   }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int c = 0; c < channels; c++)
     for (int i = 0; i < kWide; i++) {
       if constexpr (with_gelu) v[c][i] = gelu(v[c][i]);
@@ -185,6 +185,8 @@ inline void epilogue(const EpilogueTask& task) {
   const int end = task.first + task.count;
   for (int p = task.begin; p < task.end; p += kTile) {
     int n = task.first;
+    if constexpr (kLanes == 16)
+      for (; n + 4 <= end; n += 4) epilogue_tile<4>(task, n, p);
     for (; n + 2 <= end; n += 2) epilogue_tile<2>(task, n, p);
     if (n < end) epilogue_tile<1>(task, n, p);
     if (task.moments) moments_of_tile(task, p);

@@ -72,37 +72,44 @@ inline void project(const PrepareTask& task, const float* y, int tile, int begin
   for (; k < task.rank; k++) project_channels<1>(task, y, k, tile, begin, end);
 }
 
-template <bool with_silu>
-inline void prepare_tile(const PrepareTask& task, int p) {
+// Whether some y of the tile may be 0; `exact`: of the picture, and then the negative signs are what
+// they should be. Without it they are the positive ones, which is right where nothing is 0.
+template <bool with_silu, bool exact>
+inline bool prepare_tile(const PrepareTask& task, int p) {
   constexpr int unit = SignUnit::kChannels;
-  const int tile = p / kTile;
-  const size_t made_before = static_cast<size_t>(tile - task.y_begin / kTile) * task.channels;
-  float* made = task.y ? task.y + made_before * kTile : nullptr;
-  const float* seen = made ? made : task.inputs[0].data + tile * task.inputs[0].tile_stride;
-  V total[kVectors];
-  for (int i = 0; i < kVectors; i++) total[i] = set(0.0f);
+  // what stands in memory is read again after every store
+  const int tile = p / kTile, channels = task.channels;
+  const MapView input = task.inputs[0], other = task.inputs[1];
+  const float *const gains = task.gain, *const shifts = task.shift;
+  const bool zero_is_positive = task.zero_is_positive || !SignUnit::kZeroIsExact;
+  const size_t made_before = static_cast<size_t>(tile - task.y_begin / kTile) * channels;
+  float* const made = task.y ? task.y + made_before * kTile : nullptr;
+  const float* x = input.data + tile * input.tile_stride;
+  const float* const seen = made ? made : x;
+  V total[kVectors], least[kVectors];
+  for (int i = 0; i < kVectors; i++) total[i] = set(0.0f), least[i] = set(1.0f);
   bool zero = false;
-  for (int first = 0; first < task.channels; first += unit) {
-    const int count = task.channels - first < unit ? task.channels - first : unit;
+  for (int first = 0; first < channels; first += unit) {
+    const int count = channels - first < unit ? channels - first : unit;
     SignUnit signs, negative;
-    for (int j = 0; j < count; j++) {
+    for (int j = 0; j < count; j++, x += kTile) {
       const int c = first + j;
-      const MapView& input = task.inputs[c >= task.inputs[0].channels];
-      const float* x = input.data + tile * input.tile_stride +
-                       static_cast<size_t>(kTile) * (&input == task.inputs ? c : c - task.inputs[0].channels);
+      if (c == input.channels) x = other.data + tile * other.tile_stride;
       for (int i = 0; i < kTile; i += 16) __builtin_prefetch(x + kAhead * kTile + i);
-      const V gain = set(task.gain ? task.gain[c] : 1.0f);
-      const V shift = set(task.shift ? task.shift[c] : 0.0f);
+      const V gain = set(gains ? gains[c] : 1.0f);
+      const V shift = set(shifts ? shifts[c] : 0.0f);
       V y[kVectors];
       for (int i = 0; i < kVectors; i++) {
         y[i] = fma(gain, load(x + i * kLanes), shift);
         if constexpr (with_silu) y[i] = silu(y[i]);
-        total[i] = add(total[i], abs(y[i]));
+        const V size = abs(y[i]);
+        total[i] = add(total[i], size);
+        if constexpr (!exact) least[i] = min(least[i], size);
       }
       if (made)
         for (int i = 0; i < kVectors; i++) store(made + c * kTile + i * kLanes, y[i]);
-      signs.add(j, y, task.zero_is_positive || !SignUnit::kZeroIsExact);
-      if (task.negative_signs) {
+      signs.add(j, y, zero_is_positive);
+      if constexpr (exact) {
         negative.add(j, y, false);
         // what lies beyond the picture is left from earlier, and must not decide anything
         for (int i = 0; i < kVectors; i++)
@@ -111,14 +118,23 @@ inline void prepare_tile(const PrepareTask& task, int p) {
     }
     signs.store(task.signs, task.sign_stride, first / unit, p);
     if (task.negative_signs)
-      negative.store(task.negative_signs, task.sign_stride, first / unit, p);
+      (exact ? negative : signs).store(task.negative_signs, task.sign_stride, first / unit, p);
     const int next = first + count;
-    if (task.low_rank && (next % kProjected == 0 || next == task.channels))
+    if (task.low_rank && (next % kProjected == 0 || next == channels))
       project(task, seen, tile, (next - 1) / kProjected * kProjected, next);
   }
-  const V mean = set(1.0f / static_cast<float>(task.channels));
+  const V mean = set(1.0f / static_cast<float>(channels));
   for (int i = 0; i < kVectors; i++) store(task.scales + p + i * kLanes, mul(total[i], mean));
-  if (zero && task.zero_seen) *task.zero_seen = 1;
+  if constexpr (!exact)
+    for (int i = 0; i < kVectors; i++) zero |= any_zero(least[i]);
+  return zero;
+}
+
+template <bool with_silu>
+inline void prepare_tile(const PrepareTask& task, int p) {
+  const bool seen = task.zero_seen && *task.zero_seen;  // where there was one, there may be others
+  if (!seen && (!prepare_tile<with_silu, false>(task, p) || !task.negative_signs)) return;
+  if (prepare_tile<with_silu, true>(task, p) && task.zero_seen) *task.zero_seen = 1;
 }
 
 inline void prepare(const PrepareTask& task) {

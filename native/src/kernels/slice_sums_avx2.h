@@ -51,23 +51,21 @@ inline int append(uint64_t bits, int channel, uint16_t* list) {
   }
 }
 
-// What lies in the scratch of the signs: slices of each summand, once they are gathered; 2 units - X,
+// What lies in the scratch of the signs: slices of each summand, if they are gathered; 2 units - X,
 // per pixel, of each; and half dots of a block's rows.
 struct Gathered {
   uint8_t *slices, *bases;
   int8_t* half_dots;
-  bool* has_slices;
 
   Gathered(void* scratch, size_t summands, const Segments& segments)
       : slices(static_cast<uint8_t*>(scratch)),
         bases(slices + summands * segments.bytes()),
-        half_dots(reinterpret_cast<int8_t*>(bases + summands * kSlicePixels)),
-        has_slices(reinterpret_cast<bool*>(half_dots + summands * kChannels * kSlicePixels)) {}
+        half_dots(reinterpret_cast<int8_t*>(bases + summands * kSlicePixels)) {}
 };
 
 inline size_t gathered_bytes(int channels, int taps) {
   const Segments segments(channels);
-  return taps * segments.of_tap * (segments.bytes() + (1 + kChannels) * kSlicePixels) + sizeof(bool);
+  return taps * segments.of_tap * (segments.bytes() + (1 + kChannels) * kSlicePixels);
 }
 
 // The slices of some units, two at a time, and their bases. Pixels after the last of `blocks` of 32
@@ -112,7 +110,6 @@ inline void gather(const BinaryGemmTask& task, const Segments& segments, const G
       slices += segments.bytes();
       bases += kSlicePixels;
     }
-  *gathered.has_slices = true;
 }
 
 // half dots = 2 S - P + base

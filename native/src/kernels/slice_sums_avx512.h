@@ -51,6 +51,7 @@ inline Bits turn(Bits a) {
   return _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080), a, 0);
 }
 
+// of 32 pixels, the second half lies 64 bytes behind the first
 inline int slice_place(int p) { return p / 16 % 8 * 64 + p / 128 * 16; }
 
 // Per pixel, what the planes count; or, if centred, twice as much, less how many are `listed`. 16
@@ -212,39 +213,45 @@ template <bool centred, int segments>
 [[gnu::noinline]] void scale_listed(const BinaryGemmTask& task, int of_tap, const Gathered& gathered,
                                     const Lists::Row* const* rows_of_taps, int first) {
   constexpr int rows = 4;
-  const int pixels = task.end - task.begin, count = segments ? segments : of_tap;
+  // what stands in memory is read again after every store
+  const int pixels = task.end - task.begin, begin = task.begin, taps = task.tap_count;
+  const int count = segments ? segments : of_tap;
+  const size_t stride = task.sums_stride;
+  const Tap* const all = task.taps;
+  const float* const shared = gathered.shared;
   const uint8_t* counts = gathered.counts + first % kSliceRows * 512;
+  float* const sums = task.sums + first * stride;
   for (int p = 0; p < pixels; p += 32) {
+    const V shared0 = load(shared + p), shared1 = load(shared + p + 16);
     V sum[rows][2];
 #pragma GCC unroll 4
-    for (int n = 0; n < rows; n++)
-      for (int i = 0; i < 2; i++) sum[n][i] = load(gathered.shared + p + 16 * i);
-    const uint8_t* count0 = counts + slice_place(p);
-    const uint8_t* count1 = counts + slice_place(p + 16);
-    for (int t = 0; t < task.tap_count; t++) {
+    for (int n = 0; n < rows; n++) sum[n][0] = shared0, sum[n][1] = shared1;
+    const uint8_t* of_tap_counts = counts + slice_place(p);
+    for (int t = 0; t < taps; t++, of_tap_counts += count * kSliceRows * 512) {
       const V factor = set(centred ? 2.0f : 4.0f);
-      const float* scales = task.taps[t].scales + task.begin + p;
+      const float* scales = all[t].scales + begin + p;
       const V scale0 = mul(factor, load(scales)), scale1 = mul(factor, load(scales + 16));
       const Lists::Row* row = rows_of_taps[t] + first;
 #pragma GCC unroll 4
       for (int n = 0; n < rows; n++) {
-        const uint8_t *at0 = count0 + 512 * n, *at1 = count1 + 512 * n;
-        V total0 = centred_count<centred>(at0, row[n]), total1 = centred_count<centred>(at1, row[n]);
+        const uint8_t* at = of_tap_counts + 512 * n;
+        V total0 = centred_count<centred>(at, row[n]), total1 = centred_count<centred>(at + 64, row[n]);
         for (int s = 1; s < count; s++) {
           const Lists::Row& next = row[s * kChannels + n];
-          total0 = add(total0, centred_count<centred>(at0 + s * kSliceRows * 512, next));
-          total1 = add(total1, centred_count<centred>(at1 + s * kSliceRows * 512, next));
+          at += kSliceRows * 512;
+          total0 = add(total0, centred_count<centred>(at, next));
+          total1 = add(total1, centred_count<centred>(at + 64, next));
         }
         sum[n][0] = fma(scale0, total0, sum[n][0]);
         sum[n][1] = fma(scale1, total1, sum[n][1]);
       }
-      count0 += count * kSliceRows * 512;
-      count1 += count * kSliceRows * 512;
     }
+    float* to = sums + p;
 #pragma GCC unroll 4
-    for (int n = 0; n < rows; n++)
-      for (int i = 0; i < 2; i++)
-        store(task.sums + (first + n) * task.sums_stride + p + 16 * i, sum[n][i]);
+    for (int n = 0; n < rows; n++, to += stride) {
+      store(to, sum[n][0]);
+      store(to + 16, sum[n][1]);
+    }
   }
 }
 

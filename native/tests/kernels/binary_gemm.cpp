@@ -38,7 +38,8 @@ class Layer {
   }
 
   // The sums for the tap scales given, one per pixel and tap, from the kernels.
-  std::vector<float> sums(const std::vector<float>& scales, int at_a_time);
+  // listed: where weights can be listed first, they are
+  std::vector<float> sums(const std::vector<float>& scales, int at_a_time, bool listed = true);
   // The same, one multiplication at a time.
   double naive_sum(int n, int p, const std::vector<float>& scales) const;
 
@@ -135,7 +136,7 @@ Array<uint8_t> Layer::pack() const {
   return packed;
 }
 
-std::vector<float> Layer::sums(const std::vector<float>& scales, int at_a_time) {
+std::vector<float> Layer::sums(const std::vector<float>& scales, int at_a_time, bool listed) {
   constexpr float kUntouched = std::numeric_limits<float>::infinity();
   const Array<uint8_t> packed = pack();
   const size_t block = kernels_.weight_bytes(shape_.channels, taps_);
@@ -153,9 +154,15 @@ std::vector<float> Layer::sums(const std::vector<float>& scales, int at_a_time) 
       Signs& signs = plane ? negative_ : signs_;
       taps.push_back({signs.tap(dy(t), dx(t)), tap_scales[t].data(), t});
     }
-  const size_t block_scratch = (kernels_.scratch_bytes(shape_.channels, taps_) + 63) / 64 * 64;
   const int blocks = (shape_.rows + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
-  Array<uint8_t> scratch(blocks * block_scratch);
+  Array<uint8_t> scratch(kernels_.scratch_bytes(shape_.channels, taps_));
+  const size_t list_bytes =
+      listed && kernels_.list_bytes ? (kernels_.list_bytes(shape_.channels, taps_) + 63) / 64 * 64 : 0;
+  Array<uint8_t> lists(blocks * list_bytes);
+  if (list_bytes)
+    for (int b = 0; b < blocks; b++)
+      kernels_.list_weights(packed.data() + b * block, shape_.channels, taps_,
+                            lists.data() + b * list_bytes);
   Array<uint8_t> sign_scratch(
       kernels_.sign_scratch_bytes
           ? kernels_.sign_scratch_bytes(shape_.channels, static_cast<int>(taps.size()))
@@ -170,9 +177,8 @@ std::vector<float> Layer::sums(const std::vector<float>& scales, int at_a_time) 
       kernels_.binary_gemm({taps.data(), static_cast<int>(taps.size()), signs_.stride(),
                             shape_.channels, packed.data() + b * block, taps_,
                             std::min(kernels_.gemm_channels, shape_.rows - first),
-                            p == 0 || !kernels_.sign_scratch_bytes, end < pixels_, b == 0, p, end, out.data(),
-                            static_cast<size_t>(stride), scratch.data() + b * block_scratch,
-                            sign_scratch.data()});
+                            list_bytes ? lists.data() + b * list_bytes : nullptr, true, b == 0, p, end,
+                            out.data(), static_cast<size_t>(stride), scratch.data(), sign_scratch.data()});
       for (int n = 0; n < kernels_.gemm_channels; n++) {
         for (int q = end - p; q < stride; q++) gaps_kept_ &= out[n * stride + q] == kUntouched;
         if (first + n < shape_.rows)
@@ -220,6 +226,8 @@ void compare(const Kernels& kernels, const Shape& shape, Layer* layer, const std
   for (int fewer = kTile; fewer < kernels.gemm_pixels; fewer *= 2)
     report->check(layer->sums(scales, fewer) == sums, test,
                   "other sums " + std::to_string(fewer) + " pixels at a time");
+  report->check(layer->sums(scales, kernels.gemm_pixels, false) == sums, test,
+                "other sums where weights are not listed");
 }
 
 constexpr Shape kShapes[] = {
