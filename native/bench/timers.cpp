@@ -8,8 +8,8 @@ namespace {
 
 int round_up(int value, int to) { return (value + to - 1) / to * to; }
 
-// As BinaryLayer does: pixels that all blocks of output channels work on before the next ones, and of
-// a map whose weights are listed.
+// As BinaryLayer does: pixels that all blocks of output channels work on before the next ones, and
+// of a map whose weights are listed.
 constexpr int kStrip = 1024, kLeastListed = 320;
 
 void fill_at_random(Map& map) {
@@ -21,8 +21,7 @@ void fill_at_random(Map& map) {
 
 }  // namespace
 
-LayerTimer::LayerTimer(std::shared_ptr<const BinaryLayer> layer, int height, int width,
-                       int threads)
+LayerTimer::LayerTimer(std::shared_ptr<const BinaryLayer> layer, int height, int width, int threads)
     : layer_(std::move(layer)), pool_(threads), space_(pool_) {
   const Shape shape = Shape::tight(height, width);
   in_.reshape(layer_->inputs(), shape);
@@ -35,10 +34,7 @@ void LayerTimer::run() { layer_->run(call_, out_, space_); }
 
 PairTimer::PairTimer(std::shared_ptr<const BinaryLayer> first,
                      std::shared_ptr<const BinaryLayer> second, bool gelu, int pixels, int threads)
-    : first_(std::move(first)),
-      second_(std::move(second)),
-      gelu_(gelu),
-      memory_(threads) {
+    : first_(std::move(first)), second_(std::move(second)), gelu_(gelu), memory_(threads) {
   const Shape shape{1, pixels, round_up(pixels, kTile)};
   in_.reshape(first_->inputs(), shape);
   out_.reshape(second_->outputs(), shape);
@@ -115,7 +111,8 @@ GemmTimer::GemmTimer(const Kernels& kernels, int outputs, int inputs, int taps, 
   block_bytes_ = round_up(static_cast<int>(kernels.weight_bytes(inputs, taps)), 64);
   weights_.reserve(blocks_ * block_bytes_);
   for (int b = 0; b < blocks_; b++) {
-    for (uint64_t& word : words) word = uint64_t{random()} << 40 ^ uint64_t{random()} << 20 ^ random();
+    for (uint64_t& word : words)
+      word = uint64_t{random()} << 40 ^ uint64_t { random() } << 20 ^ random();
     kernels.pack_weights(words.data(), kernels.gemm_channels, inputs, taps,
                          weights_.data() + b * block_bytes_);
   }

@@ -33,7 +33,8 @@ class PairTimer {
   void run();
 
  private:
-  void run_strip(int first_tile, int tiles, const uint8_t* const* lists, UnetMemory::Worker& worker);
+  void run_strip(int first_tile, int tiles, const uint8_t* const* lists,
+                 UnetMemory::Worker& worker);
 
   std::shared_ptr<const BinaryLayer> first_, second_;
   bool gelu_;

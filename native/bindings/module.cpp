@@ -73,8 +73,7 @@ std::shared_ptr<BinaryLayer> make_binary_layer(
     source.low_rank_in = low_rank_in->data();
     source.low_rank_out = low_rank_out->data();
   }
-  return std::make_shared<BinaryLayer>(select_kernels(isa, inputs, source.taps, pixels),
-                                       source);
+  return std::make_shared<BinaryLayer>(select_kernels(isa, inputs, source.taps, pixels), source);
 }
 
 std::shared_ptr<FloatConv> make_float_conv(const std::string& isa,
@@ -147,9 +146,8 @@ Result run_binary_layer(const BinaryLayer& layer, Planes planes, int threads, bo
 }
 
 Result run_float_conv(const FloatConv& layer, Planes planes, int threads) {
-  return run_layer(layer, planes, threads, [&](Map& in, Map& out, Workspace& space) {
-    layer.run(in.view(), out, space);
-  });
+  return run_layer(layer, planes, threads,
+                   [&](Map& in, Map& out, Workspace& space) { layer.run(in.view(), out, space); });
 }
 
 EdgeBlock make_edge_block(std::shared_ptr<BinaryLayer> conv, Floats shift, Floats prelu,
@@ -162,14 +160,14 @@ EdgeBlock make_edge_block(std::shared_ptr<BinaryLayer> conv, Floats shift, Float
   return {conv, to_vector(shift), to_vector(prelu), to_vector(gain)};
 }
 
-EdgeModel make_edge_model(int scale, std::shared_ptr<FloatConv> first,
-                          std::vector<EdgeBlock> body, std::shared_ptr<FloatConv> last,
-                          float noise_scale, float input_scale, bool residual) {
+EdgeModel make_edge_model(int scale, std::shared_ptr<FloatConv> first, std::vector<EdgeBlock> body,
+                          std::shared_ptr<FloatConv> last, float noise_scale, float input_scale,
+                          bool residual) {
   require(scale >= 1 && scale <= 16, "scale must be from 1 to 16");
   const int latents = 3 * scale * scale, channels = first->outputs();
-  require(first->inputs() == latents + 3 && last->inputs() == channels &&
-              last->outputs() == latents,
-          "the first or the last layer does not fit the scale");
+  require(
+      first->inputs() == latents + 3 && last->inputs() == channels && last->outputs() == latents,
+      "the first or the last layer does not fit the scale");
   for (const EdgeBlock& block : body)
     require(block.conv->inputs() == channels, "a block does not fit the first layer");
   require(std::isfinite(noise_scale) && std::isfinite(input_scale), "a scale is not finite");
@@ -201,7 +199,7 @@ namespace bimacosr {
 void bind_timing(nb::module_& m);
 void bind_unet(nb::module_& m);
 void bind_vq(nb::module_& m);
-}
+}  // namespace bimacosr
 
 NB_MODULE(_native, m) {
   m.doc() = "The 1-bit engine. Use bimacosr.engine, which checks and explains.";
@@ -218,8 +216,8 @@ NB_MODULE(_native, m) {
            "gelu"_a = false);
   m.def("binary_layer", &make_binary_layer, "isa"_a, "signs"_a, "inputs"_a, "scale"_a,
         "bias"_a = nb::none(), "rprelu"_a = nb::none(), "sparse_indices"_a = nb::none(),
-        "sparse_values"_a = nb::none(), "low_rank_in"_a = nb::none(),
-        "low_rank_out"_a = nb::none(), "zero_is_positive"_a = false, "pixels"_a = kManyPixels);
+        "sparse_values"_a = nb::none(), "low_rank_in"_a = nb::none(), "low_rank_out"_a = nb::none(),
+        "zero_is_positive"_a = false, "pixels"_a = kManyPixels);
   nb::class_<FloatConv>(m, "FloatConv")
       .def_prop_ro("inputs", &FloatConv::inputs)
       .def_prop_ro("outputs", &FloatConv::outputs)
@@ -228,8 +226,8 @@ NB_MODULE(_native, m) {
   nb::class_<EdgeBlock>(m, "EdgeBlock");
   m.def("edge_block", &make_edge_block, "conv"_a, "shift"_a, "prelu"_a, "gain"_a);
   nb::class_<EdgeModel::Memory>(m, "EdgeMemory").def(nb::init<int>(), "threads"_a);
-  nb::class_<EdgeModel>(m, "EdgeModel").def("restore", &restore_edge, "memory"_a, "lq"_a,
-                                            "noise"_a = nb::none());
+  nb::class_<EdgeModel>(m, "EdgeModel")
+      .def("restore", &restore_edge, "memory"_a, "lq"_a, "noise"_a = nb::none());
   m.def("edge_model", &make_edge_model, "scale"_a, "first"_a, "body"_a, "last"_a, "noise_scale"_a,
         "input_scale"_a, "residual"_a);
   bind_timing(m);

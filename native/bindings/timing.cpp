@@ -62,8 +62,8 @@ void bind_timing(nb::module_& m) {
   nb::class_<GemmTimer>(m, "GemmTimer")
       .def(
           "__init__",
-          [](GemmTimer* self, const std::string& isa, int outputs, int inputs, int taps,
-             int height, int width) {
+          [](GemmTimer* self, const std::string& isa, int outputs, int inputs, int taps, int height,
+             int width) {
             require_sides(height, width);
             require_between(outputs, 1 << 16, "outputs");
             require_between(inputs, 1 << 16, "inputs");

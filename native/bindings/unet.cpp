@@ -72,9 +72,9 @@ Result run_unet(const Unet& unet, UnetMemory& memory, Planes in) {
 }
 
 std::map<std::string, double> take_seconds(UnetMemory& memory) {
-  constexpr const char* kNames[kWorks] = {"prepare 3x3", "multiply 3x3", "prepare 1x1",
-                                          "multiply 1x1", "attention",   "rearrange",
-                                          "norm",        "float"};
+  constexpr const char* kNames[kWorks] = {"prepare 3x3",  "multiply 3x3", "prepare 1x1",
+                                          "multiply 1x1", "attention",    "rearrange",
+                                          "norm",         "float"};
   const std::array<double, kWorks> seconds = memory.take_seconds();
   std::map<std::string, double> named;
   for (int i = 0; i < kWorks; i++) named[kNames[i]] = seconds[i];
@@ -90,8 +90,8 @@ void bind_unet(nb::module_& m) {
   m.def("res_block", &make_res_block, "norm_in"_a, "conv_in"_a, "norm_out"_a, "conv_out"_a,
         "skip"_a = nb::none());
   nb::class_<SwinBlock>(m, "SwinBlock");
-  m.def("swin_block", &make_swin_block, "norm_attention"_a, "qkv"_a, "proj"_a, "heads"_a,
-        "shift"_a, "bias"_a, "norm_mlp"_a, "fc1"_a, "fc2"_a);
+  m.def("swin_block", &make_swin_block, "norm_attention"_a, "qkv"_a, "proj"_a, "heads"_a, "shift"_a,
+        "bias"_a, "norm_mlp"_a, "fc1"_a, "fc2"_a);
   nb::class_<SwinLayer>(m, "SwinLayer");
   m.def("swin_layer", &make_swin_layer, "embed"_a, "unembed"_a, "window"_a, "blocks"_a);
   nb::class_<Downsample>(m, "Downsample");

@@ -63,8 +63,8 @@ VqSettings make_settings(int in_channels, int out_channels, int channels,
   for (int factor : channel_mult)
     require(fits(factor, 1024) && fits(channels, kMostChannels / factor),
             "a level has too many channels, or none");
-  return {in_channels, out_channels, channels, std::move(channel_mult), num_res_blocks,
-          z_channels, embed_dim, n_embed};
+  return {in_channels,    out_channels, channels,  std::move(channel_mult),
+          num_res_blocks, z_channels,   embed_dim, n_embed};
 }
 
 template <typename Entry, typename Make>
@@ -92,25 +92,27 @@ Arithmetic make_arithmetic(const std::string& isa, bool bfloat16) {
 std::shared_ptr<VqAutoencoder> autoencoder_of_arrays(const std::string& isa, bool bfloat16,
                                                      const VqSettings& settings,
                                                      const State& state) {
-  return make_autoencoder(make_arithmetic(isa, bfloat16), settings, state, [](const Array<float>& array) -> WeightSource {
-    return [array](Buffer<float>&) { return array.data(); };
-  });
+  return make_autoencoder(make_arithmetic(isa, bfloat16), settings, state,
+                          [](const Array<float>& array) -> WeightSource {
+                            return [array](Buffer<float>&) { return array.data(); };
+                          });
 }
 
 std::shared_ptr<VqAutoencoder> autoencoder_of_file(const std::string& isa, bool bfloat16,
                                                    const VqSettings& settings,
                                                    const std::string& path, const Places& places) {
   const auto file = std::make_shared<const WeightFile>(path);
-  return make_autoencoder(
-      make_arithmetic(isa, bfloat16), settings, places, [&](const std::tuple<uint64_t, Shape>& place) -> WeightSource {
-        size_t count = 1;
-        for (size_t side : std::get<1>(place)) count *= side;
-        return [file, offset = std::get<0>(place), count](Buffer<float>& space) {
-          space.reserve(count);
-          file->read(offset, space.data(), count * sizeof(float));
-          return static_cast<const float*>(space.data());
-        };
-      });
+  return make_autoencoder(make_arithmetic(isa, bfloat16), settings, places,
+                          [&](const std::tuple<uint64_t, Shape>& place) -> WeightSource {
+                            size_t count = 1;
+                            for (size_t side : std::get<1>(place)) count *= side;
+                            return
+                                [file, offset = std::get<0>(place), count](Buffer<float>& space) {
+                                  space.reserve(count);
+                                  file->read(offset, space.data(), count * sizeof(float));
+                                  return static_cast<const float*>(space.data());
+                                };
+                          });
 }
 
 // Checks a map and gives its size; sides of the larger of picture and latent count.
@@ -131,9 +133,9 @@ std::pair<int, int> size_of(const Planes& planes, int channels, int multiple, in
 Result encode(const VqAutoencoder& model, VqMemory& memory, Planes planes) {
   const int scale = model.scale();
   const auto [height, width] = size_of(planes, model.settings().in_channels, scale, 1);
-  Result result = make_result({static_cast<size_t>(model.settings().embed_dim),
-                               static_cast<size_t>(height / scale),
-                               static_cast<size_t>(width / scale)});
+  Result result =
+      make_result({static_cast<size_t>(model.settings().embed_dim),
+                   static_cast<size_t>(height / scale), static_cast<size_t>(width / scale)});
   {
     nb::gil_scoped_release unlocked;
     model.encode(planes.data(), height, width, result.data(), memory);
@@ -144,9 +146,9 @@ Result encode(const VqAutoencoder& model, VqMemory& memory, Planes planes) {
 Result decode(const VqAutoencoder& model, VqMemory& memory, Planes latent) {
   const int scale = model.scale();
   const auto [height, width] = size_of(latent, model.settings().embed_dim, 1, scale);
-  Result result = make_result({static_cast<size_t>(model.settings().out_channels),
-                               static_cast<size_t>(height) * scale,
-                               static_cast<size_t>(width) * scale});
+  Result result =
+      make_result({static_cast<size_t>(model.settings().out_channels),
+                   static_cast<size_t>(height) * scale, static_cast<size_t>(width) * scale});
   {
     nb::gil_scoped_release unlocked;
     model.decode(latent.data(), height, width, result.data(), memory);

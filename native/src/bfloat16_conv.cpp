@@ -8,7 +8,7 @@ namespace bimacosr {
 
 namespace {
 
-constexpr int kPhaseTaps = 16;  // four phases of two by two
+constexpr int kPhaseTaps = 16;                 // four phases of two by two
 constexpr int kBeyond = 32 * 2 * kStepInputs;  // values behind a patch that tiles may read
 
 // The weights of the nine taps that a phase has to add for one of its two by two.
@@ -34,8 +34,13 @@ void sum_taps(const float* nine, float* sixteen) {
 Bfloat16Convolution::Bfloat16Convolution(const ConvKernels& kernels, const Bfloat16Kernels& rounded,
                                          Sampling sampling, int size, int outputs, int inputs,
                                          WeightSource weights, const float* bias)
-    : kernels_(kernels), rounded_(rounded), sampling_(sampling), size_(size), outputs_(outputs),
-      inputs_(inputs), source_(std::move(weights)) {
+    : kernels_(kernels),
+      rounded_(rounded),
+      sampling_(sampling),
+      size_(size),
+      outputs_(outputs),
+      inputs_(inputs),
+      source_(std::move(weights)) {
   bias_.reserve(static_cast<size_t>(panels()) * kStepOutputs);
   if (bias) std::copy_n(bias, outputs, bias_.data());
 }

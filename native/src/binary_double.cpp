@@ -109,8 +109,7 @@ void BinaryLayer::multiply_phases(const BinaryCall& call, const Frame& frame, in
     for (int k = 0; k < 4; k++) {
       rest.sums = combine.sums[k];
       rest.out = phases.data() + static_cast<size_t>(k) * tiles * phases.tile_stride();
-      if (call.moments)
-        rest.moments = call.moments + static_cast<size_t>(k) * tiles * outputs_ * 2;
+      if (call.moments) rest.moments = call.moments + static_cast<size_t>(k) * tiles * outputs_ * 2;
       kernels_.epilogue(rest);
     }
   });

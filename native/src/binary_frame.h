@@ -13,18 +13,18 @@ inline int round_up(int value, int to) { return (value + to - 1) / to * to; }
 // Pixels before 0 and after the last are reached by taps; there the scales are 0.
 struct BinaryLayer::Frame {
   struct Place {
-    ptrdiff_t offset;  // pixels from an output pixel to what the tap reads
-    int dx;            // the column of the tap: -1, 0 or 1
-    int shifted;       // which copy of the signs holds them, or -1
-    ptrdiff_t aligned;   // offset in that copy
+    ptrdiff_t offset;   // pixels from an output pixel to what the tap reads
+    int dx;             // the column of the tap: -1, 0 or 1
+    int shifted;        // which copy of the signs holds them, or -1
+    ptrdiff_t aligned;  // offset in that copy
   };
 
-  Shape shape;              // of the output
-  int period;               // pixels from phase to phase of the input, or all
+  Shape shape;                // of the output
+  int period;                 // pixels from phase to phase of the input, or all
   int in_pixels, out_pixels;  // whole tiles
-  int margin;               // pixels before and after
-  int reach;                // pixels after an output pixel that a tap may read
-  int kept;                 // pixels after which what the layer sees is overwritten
+  int margin;                 // pixels before and after
+  int reach;                  // pixels after an output pixel that a tap may read
+  int kept;                   // pixels after which what the layer sees is overwritten
   int units;
   size_t sign_stride, sign_bytes, sign_origin;
   std::vector<Place> places;  // of the taps

@@ -7,9 +7,9 @@ namespace bimacosr {
 
 namespace {
 
-constexpr int kLeastStrip = 256;          // pixels
-constexpr int kLeastListed = 320;         // pixels; for fewer, lists take longer than they save
-constexpr int kStripFloats = 96 * 1024;   // floats of a thread's input of a strip, about
+constexpr int kLeastStrip = 256;         // pixels
+constexpr int kLeastListed = 320;        // pixels; for fewer, lists take longer than they save
+constexpr int kStripFloats = 96 * 1024;  // floats of a thread's input of a strip, about
 
 }  // namespace
 
@@ -173,7 +173,8 @@ void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space
   space.scratch_.resize(space.pool.threads());
   space.sign_scratch_.resize(space.pool.threads());
   for (int i = 0; i < space.pool.threads(); i++) {
-    space.sums_[i].reserve(static_cast<size_t>(kernels_.gemm_channels) * (kernels_.gemm_pixels + kSumsGap));
+    space.sums_[i].reserve(static_cast<size_t>(kernels_.gemm_channels) *
+                           (kernels_.gemm_pixels + kSumsGap));
     space.scratch_[i].reserve(kernels_.scratch_bytes(inputs_, taps_));
     if (kernels_.sign_scratch_bytes)
       space.sign_scratch_[i].reserve(kernels_.sign_scratch_bytes(inputs_, 2 * taps_));

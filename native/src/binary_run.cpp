@@ -118,9 +118,8 @@ EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame
   rest.scale = (two_passes ? half_scale_ : scale_).data();
   rest.bias = bias_.empty() ? nullptr : bias_.data();
   rest.rprelu = rprelu_.empty() ? nullptr : rprelu_.data();
-  rest.x = is_plain(call)
-               ? call.inputs[0]
-               : MapView{space.y_.data(), static_cast<size_t>(inputs_) * kTile, inputs_};
+  rest.x = is_plain(call) ? call.inputs[0]
+                          : MapView{space.y_.data(), static_cast<size_t>(inputs_) * kTile, inputs_};
   if (!sparse_start_.empty()) {
     rest.sparse_start = sparse_start_.data();
     rest.sparse = sparse_.data();

@@ -38,7 +38,10 @@ void load_patch(const ConvKernels& kernels, const PixelMap& map, const Normaliza
 
 Convolution::Convolution(const Arithmetic& arithmetic, Sampling sampling, int size, int outputs,
                          int inputs, WeightSource weights, const float* bias)
-    : kernels_(*arithmetic.kernels.conv), sampling_(sampling), size_(size), outputs_(outputs),
+    : kernels_(*arithmetic.kernels.conv),
+      sampling_(sampling),
+      size_(size),
+      outputs_(outputs),
       inputs_(inputs) {
   if (arithmetic.rounded() && inputs >= kStepInputs) {
     rounded_.emplace(kernels_, *arithmetic.rounded(), sampling, size, outputs, inputs,

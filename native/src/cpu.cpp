@@ -57,7 +57,8 @@ Processor ask_processor() {
   // the registers that the operating system saves when it changes threads
   uint32_t saved, upper;
   asm("xgetbv" : "=a"(saved), "=d"(upper) : "c"(0));
-  constexpr int kXmm = 1, kYmm = 2, kMasks = 5, kZmm = 6, kHighZmm = 7, kTileConfig = 17, kTiles = 18;
+  constexpr int kXmm = 1, kYmm = 2, kMasks = 5, kZmm = 6, kHighZmm = 7, kTileConfig = 17,
+                kTiles = 18;
   if (!has(saved, {kXmm, kYmm}) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
   constexpr int kAvx2 = 5, kAvx512F = 16, kAvx512Dq = 17, kAvx512Bw = 30, kAvx512Vl = 31;  // of b
   constexpr int kVbmi = 1, kVbmi2 = 6, kGfni = 8, kBitalg = 12;                            // of c
@@ -67,8 +68,9 @@ Processor ask_processor() {
   found.avx512 = found.avx2 && has(saved, {kMasks, kZmm, kHighZmm}) &&
                  has(b, {kAvx512F, kAvx512Dq, kAvx512Bw, kAvx512Vl}) &&
                  has(c, {kVbmi, kVbmi2, kGfni, kBitalg});
-  found.amx = found.avx512 && has(saved, {kTileConfig, kTiles}) && has(d, {kAmxBf16, kAmxTile, kAmxInt8}) &&
-              __get_cpuid_count(7, 1, &a, &b, &c, &d) && has(a, {kAvx512Bf16});
+  found.amx = found.avx512 && has(saved, {kTileConfig, kTiles}) &&
+              has(d, {kAmxBf16, kAmxTile, kAmxInt8}) && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+              has(a, {kAvx512Bf16});
   return found;
 }
 
@@ -112,19 +114,19 @@ const Kernels& select_kernels(std::string_view name) {
     names += names.empty() ? "" : ", ";
     names += kernels->name;
   }
-  throw std::invalid_argument("this machine cannot run the instruction set '" +
-                              std::string(name) + "'; it has " + names);
+  throw std::invalid_argument("this machine cannot run the instruction set '" + std::string(name) +
+                              "'; it has " + names);
 }
 
 // Products of tiles have to be stored before they are scaled, which pays if they are sums of many;
-// adders of bits are at their best with 512 pixels or 64. Measured, AMX is the faster for 3x3 layers
-// of many channels on maps of 16x16, and for no 1x1 layer.
+// adders of bits are at their best with 512 pixels or 64. Measured, AMX is the faster for 3x3
+// layers of many channels on maps of 16x16, and for no 1x1 layer.
 const Kernels& select_kernels(std::string_view name, int inputs, int taps, int pixels) {
   constexpr int kLeastChannels = 256, kLeastPixels = 65, kMostPixels = 256;
   const Kernels& best = select_kernels(name);
   if (name != "auto" || best.sign_layout != SignLayout::kGroups) return best;
-  const bool tiles = taps == 9 && inputs >= kLeastChannels && pixels >= kLeastPixels &&
-                     pixels <= kMostPixels;
+  const bool tiles =
+      taps == 9 && inputs >= kLeastChannels && pixels >= kLeastPixels && pixels <= kMostPixels;
   return tiles ? best : *available_kernels()[1];
 }
 

@@ -28,8 +28,7 @@ std::vector<Phase> bicubic_phases(int scale) {
     const float position = (static_cast<float>(i) + 0.5f) / static_cast<float>(scale) - 0.5f;
     const float whole = std::floor(position), part = position - whole;
     phases[i].first = static_cast<int>(whole) - 1;
-    for (int k = 0; k < 4; k++)
-      phases[i].weights[k] = cubic(static_cast<float>(k - 1) - part);
+    for (int k = 0; k < 4; k++) phases[i].weights[k] = cubic(static_cast<float>(k - 1) - part);
   }
   return phases;
 }
@@ -122,8 +121,8 @@ void EdgeModel::restore(const float* lq, int height, int width, const float* noi
         for (int dx = 0; dx < scale; dx++)
           for (int c = 0; c < 3; c++) {
             const size_t channel = at + static_cast<size_t>((c * scale + dy) * scale + dx) * kTile;
-            const float z_0 = of_latent * memory.latent.data()[channel] +
-                              sign * memory.input.data()[channel];
+            const float z_0 =
+                of_latent * memory.latent.data()[channel] + sign * memory.input.data()[channel];
             *to++ = z_0 * 0.5f + 0.5f;
           }
       }

@@ -45,8 +45,8 @@ void FloatConv::run_winograd(const MapView& in, Map& out, Workspace& space) cons
         const int p = y * shape.row + x;
         next = std::min(last, x + kTile - p % kTile);
         float* to = patch + ((y - rect.y) * rect.columns + x - rect.x) * channels;
-        kernels.transpose(in.data + p / kTile * in.tile_stride + p % kTile, kTile, inputs_, next - x,
-                          to, channels);
+        kernels.transpose(in.data + p / kTile * in.tile_stride + p % kTile, kTile, inputs_,
+                          next - x, to, channels);
       }
   };
   call.done = [&](int, const Rect& block, const float* pixels, size_t row_stride) {

@@ -24,9 +24,7 @@ Panels::Panels(int panel, int outputs, int inputs, int taps, WeightSource weight
   source_ = std::move(weights);
 }
 
-int Panels::width(int panel) const {
-  return std::min(panel_, filled_up(outputs_) - first(panel));
-}
+int Panels::width(int panel) const { return std::min(panel_, filled_up(outputs_) - first(panel)); }
 
 const float* Panels::ready(ThreadPool& pool, ConvScratch& scratch) const {
   if (!source_) return kept_.data();

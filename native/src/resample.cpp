@@ -66,8 +66,7 @@ void join_phases(const Map& phases, const Shape& half, Map& out, ThreadPool& poo
     const int first = row * shape.row;
     for_runs(half.width, y * half.row, first, first, [&](int x, int count) {
       const int p = y * half.row + x, q = first + 2 * x;
-      const float* even =
-          phases.data() + (phase + p) / kTile * phases.tile_stride() + p % kTile;
+      const float* even = phases.data() + (phase + p) / kTile * phases.tile_stride() + p % kTile;
       const float* odd = even + period / kTile * phases.tile_stride();
       float* to = out.data() + q / kTile * out.tile_stride() + q % kTile;
       for (size_t c = 0; c < end; c += kTile)

@@ -145,14 +145,12 @@ class SwinRun {
     if (strips < threads)
       for (int i = 0; i < strips; i++) strip(i, memory_.all);
     else
-      memory_.pool.run(strips,
-                       [&](int i, int thread) { strip(i, *memory_.workers[thread]); });
+      memory_.pool.run(strips, [&](int i, int thread) { strip(i, *memory_.workers[thread]); });
   }
 
   Target part(float* data, int channels, int first, int count) const {
     const size_t stride = static_cast<size_t>(channels) * kTile;
-    return {data + first * window_tiles_ * stride, stride,
-            {count, windows_.width, windows_.row}};
+    return {data + first * window_tiles_ * stride, stride, {count, windows_.width, windows_.row}};
   }
   static MapView view(const Target& target, int channels) {
     return {target.data, target.tile_stride, channels};

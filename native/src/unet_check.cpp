@@ -14,9 +14,9 @@ void require(bool condition, const char* message) {
 
 void require_layer(const BinaryLayerPtr& layer, int inputs, int outputs, int taps,
                    const char* message) {
-  require(layer && layer->inputs() == inputs && layer->outputs() == outputs &&
-              layer->taps() == taps,
-          message);
+  require(
+      layer && layer->inputs() == inputs && layer->outputs() == outputs && layer->taps() == taps,
+      message);
 }
 
 // Follows the channels and the level through the network.

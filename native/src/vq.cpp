@@ -33,16 +33,16 @@ VqLevel make_level(const Arithmetic& arithmetic, const VqWeights& weights, const
 
 // `first`: channels after the first layer; `bottom`: of the middle; `last`: before the last layer.
 VqWay make_way(const Arithmetic& arithmetic, const VqWeights& weights, const std::string& name,
-               int inputs, int first, int bottom, int last, int outputs, std::vector<VqLevel> levels) {
-  return {load_convolution(arithmetic, weights, name + ".conv_in", Sampling::kSame, 3, first,
-                           inputs),
-          std::move(levels),
-          {arithmetic, weights, name + ".mid.block_1", bottom, bottom},
-          {arithmetic, weights, name + ".mid.attn_1", bottom},
-          {arithmetic, weights, name + ".mid.block_2", bottom, bottom},
-          {weights, name + ".norm_out", last},
-          load_convolution(arithmetic, weights, name + ".conv_out", Sampling::kSame, 3, outputs,
-                           last)};
+               int inputs, int first, int bottom, int last, int outputs,
+               std::vector<VqLevel> levels) {
+  return {
+      load_convolution(arithmetic, weights, name + ".conv_in", Sampling::kSame, 3, first, inputs),
+      std::move(levels),
+      {arithmetic, weights, name + ".mid.block_1", bottom, bottom},
+      {arithmetic, weights, name + ".mid.attn_1", bottom},
+      {arithmetic, weights, name + ".mid.block_2", bottom, bottom},
+      {weights, name + ".norm_out", last},
+      load_convolution(arithmetic, weights, name + ".conv_out", Sampling::kSame, 3, outputs, last)};
 }
 
 VqWay make_encoder(const Arithmetic& arithmetic, const VqWeights& weights,
@@ -76,8 +76,8 @@ VqWay make_decoder(const Arithmetic& arithmetic, const VqWeights& weights,
         make_level(arithmetic, weights, name, channels, width, settings.num_res_blocks + 1));
     channels = width;
     if (i > 0)
-      levels.back().resample.emplace(load_convolution(
-          arithmetic, weights, name + ".upsample.conv", Sampling::kDoubled, 3, width, width));
+      levels.back().resample.emplace(load_convolution(arithmetic, weights, name + ".upsample.conv",
+                                                      Sampling::kDoubled, 3, width, width));
   }
   return make_way(arithmetic, weights, "decoder", settings.z_channels, bottom, bottom, channels,
                   settings.out_channels, std::move(levels));
@@ -125,7 +125,8 @@ void VqAutoencoder::run_levels(const VqWay& way, VqMemory& memory) const {
     {
       Convolution::Run runs[] = {{*level.resample,
                                   {&memory.x, nullptr, &memory.h, nullptr, &memory.of_x},
-                                  memory.pool, memory.scratch}};
+                                  memory.pool,
+                                  memory.scratch}};
       run_and_release(runs, memory.x);
     }
     std::swap(memory.x, memory.h);

@@ -70,8 +70,8 @@ VqResBlock::VqResBlock(const Arithmetic& arithmetic, const VqWeights& weights,
       conv2_(load_convolution(arithmetic, weights, name + ".conv2", Sampling::kSame, 3, outputs,
                               outputs)) {
   if (inputs != outputs)
-    shortcut_.emplace(load_convolution(arithmetic, weights, name + ".nin_shortcut",
-                                       Sampling::kSame, 1, outputs, inputs));
+    shortcut_.emplace(load_convolution(arithmetic, weights, name + ".nin_shortcut", Sampling::kSame,
+                                       1, outputs, inputs));
 }
 
 void VqResBlock::run(VqMemory& memory) const {
@@ -88,10 +88,14 @@ void VqResBlock::run(VqMemory& memory) const {
 void VqResBlock::run_both(const Normalization& first, VqMemory& memory) const {
   memory.h.clear();
   {
-    Convolution::Run runs[] = {
-        {conv1_, {&memory.x, &first, &memory.h, nullptr, &memory.of_h}, memory.pool, memory.scratch},
-        {*shortcut_, {&memory.x, nullptr, &memory.other, nullptr, nullptr}, memory.pool,
-         memory.scratch_beside}};
+    Convolution::Run runs[] = {{conv1_,
+                                {&memory.x, &first, &memory.h, nullptr, &memory.of_h},
+                                memory.pool,
+                                memory.scratch},
+                               {*shortcut_,
+                                {&memory.x, nullptr, &memory.other, nullptr, nullptr},
+                                memory.pool,
+                                memory.scratch_beside}};
     run_and_release(runs, memory.x);
   }
   std::swap(memory.x, memory.other);
@@ -102,8 +106,9 @@ Convolution load_convolution(const Arithmetic& arithmetic, const VqWeights& weig
                              const std::string& name, Sampling sampling, int size, int outputs,
                              int inputs) {
   const Buffer<float> bias = load_array(weights, name + ".bias", {outputs});
-  return {arithmetic, sampling, size, outputs, inputs,
-          weights(name + ".weight", {outputs, inputs, size, size}), bias.data()};
+  return {arithmetic, sampling, size,
+          outputs,    inputs,   weights(name + ".weight", {outputs, inputs, size, size}),
+          bias.data()};
 }
 
 }  // namespace bimacosr

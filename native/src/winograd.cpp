@@ -89,7 +89,8 @@ void Winograd::run_block(const Call& call, const Rect& block, int number, const 
   const int together = staying ? 1 : panels_.count();
   memory.m.reserve(static_cast<size_t>(kWinogradProducts) * tiles *
                    std::min<size_t>(outputs, static_cast<size_t>(together) * kernels_.panel));
-  float* out = call.out ? call.out + block.y * call.row_stride + block.x * call.pixel_stride : nullptr;
+  float* out =
+      call.out ? call.out + block.y * call.row_stride + block.x * call.pixel_stride : nullptr;
   const float* add = call.add;
   if (add) add += block.y * call.row_stride + block.x * call.pixel_stride;
   size_t row_stride = call.row_stride, pixel_stride = call.pixel_stride;

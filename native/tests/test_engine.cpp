@@ -50,19 +50,22 @@ class Random {
 };
 
 // A layer with all that a layer can have, or the bare minimum.
-std::shared_ptr<BinaryLayer> random_layer(const Kernels& kernels, int outputs, int inputs,
-                                          int taps, bool branches, Random& random) {
+std::shared_ptr<BinaryLayer> random_layer(const Kernels& kernels, int outputs, int inputs, int taps,
+                                          bool branches, Random& random) {
   const int words = (inputs + 63) / 64, rank = 3, sparse = 2 * std::max(outputs, inputs);
   std::vector<uint64_t> signs(static_cast<size_t>(outputs) * taps * words);
   for (size_t i = 0; i < signs.size(); i++) {
     const bool last = i % words == static_cast<size_t>(words - 1);
-    signs[i] = random.word() & (last && inputs % 64 ? ~(~uint64_t{0} << inputs % 64) : ~uint64_t{0});
+    signs[i] =
+        random.word() & (last && inputs % 64 ? ~(~uint64_t{0} << inputs % 64) : ~uint64_t{0});
   }
   std::vector<int32_t> rows(sparse), columns(sparse);
-  for (int i = 0; i < sparse; i++) rows[i] = random.below(outputs), columns[i] = random.below(inputs);
+  for (int i = 0; i < sparse; i++)
+    rows[i] = random.below(outputs), columns[i] = random.below(inputs);
   const float spread = 0.5f / std::sqrt(static_cast<float>(inputs * taps));
   const auto scale = random.values(outputs, 0.5f * spread, spread);
-  const auto bias = random.values(outputs, -0.1f, 0.1f), rprelu = random.values(3 * outputs, 0, 0.5f);
+  const auto bias = random.values(outputs, -0.1f, 0.1f),
+             rprelu = random.values(3 * outputs, 0, 0.5f);
   const auto values = random.values(sparse, -0.2f, 0.2f);
   const auto in = random.values(rank * inputs, -0.1f, 0.1f);
   const auto out = random.values(outputs * rank, -0.1f, 0.1f);
@@ -240,8 +243,9 @@ void test_fork(const Kernels& kernels) {
   }
   int status = 0;
   waitpid(child, &status, 0);
-  check(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-        std::string(kernels.name) + ": the child of a fork fails, status " + std::to_string(status));
+  check(
+      WIFEXITED(status) && WEXITSTATUS(status) == 0,
+      std::string(kernels.name) + ": the child of a fork fails, status " + std::to_string(status));
   check(restore(model, photo, *one) == expected,
         std::string(kernels.name) + ": the parent of a fork fails");
 }

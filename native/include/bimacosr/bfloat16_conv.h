@@ -12,7 +12,7 @@ class Bfloat16Convolution {
   Bfloat16Convolution(const ConvKernels& kernels, const Bfloat16Kernels& rounded, Sampling sampling,
                       int size, int outputs, int inputs, WeightSource weights, const float* bias);
 
-  int blocks(int height, int width) const;  // of a result of that size
+  int blocks(int height, int width) const;     // of a result of that size
   int band() const { return unit() * kRows; }  // rows of the result in a row of blocks
   // Makes the weights ready in `scratch`.
   void prepare(ThreadPool& pool, ConvScratch& scratch) const;

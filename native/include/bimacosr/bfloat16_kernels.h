@@ -29,7 +29,8 @@ struct RoundTask {
   size_t plane;  // from 32 channels to the next 32; of a last half plane the rest becomes 0
 };
 
-// The weights of a step: from[n * output_stride + k * input_stride]; those that are not there are 0.
+// The weights of a step: from[n * output_stride + k * input_stride]; those that are not there are
+// 0.
 struct PackTask {
   const float* from;
   size_t output_stride, input_stride;
@@ -51,8 +52,8 @@ struct Bfloat16MultiplyTask {
   const float* add;    // laid out like `c`, may be `c`; null: 0
   float* c;
   size_t c_row_stride, c_pixel_stride;
-  int width;     // outputs to write: 16 or 32
-  float* sums;   // scratch: rows x columns, rounded up to 32, x 32
+  int width;    // outputs to write: 16 or 32
+  float* sums;  // scratch: rows x columns, rounded up to 32, x 32
 };
 
 struct Bfloat16Kernels {

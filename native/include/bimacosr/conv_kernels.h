@@ -23,8 +23,8 @@ struct MultiplyTask {
   size_t a_stride;
   const ptrdiff_t* segments;
   int segment_count, segment_length;
-  const float* b;  // segment_count * segment_length rows of `width`
-  int width;       // 16 or ConvKernels::panel
+  const float* b;      // segment_count * segment_length rows of `width`
+  int width;           // 16 or ConvKernels::panel
   const float* start;  // `width` values; null: 0
   const float* add;    // rows of `width`, may be `c`; null: 0
   size_t add_stride;
@@ -50,7 +50,7 @@ struct MomentsTask {
   const float* x;
   size_t row_stride;
   int rows, columns;
-  int channels;  // filled up to 16
+  int channels;    // filled up to 16
   float* moments;  // 3 x channels
 };
 
@@ -69,23 +69,23 @@ struct WinogradInputTask {
   size_t row_stride, pixel_stride;
   int channels;  // filled up to 16
   int tiles;
-  bool doubled;    // 4x4 pixels a tile, two on to the next; else 6x6 and four
-  float* v;        // inputs x `v_stride` x `tile_stride`
+  bool doubled;        // 4x4 pixels a tile, two on to the next; else 6x6 and four
+  float* v;            // inputs x `v_stride` x `tile_stride`
   size_t v_stride;     // from transformed input to transformed input
   size_t tile_stride;  // from tile to tile
 };
 
 // From products to the pixels of a row of tiles.
 struct WinogradOutputTask {
-  const float* m;      // products x `m_stride`, each tiles x width
+  const float* m;  // products x `m_stride`, each tiles x width
   size_t m_stride;
   int width, tiles;
   bool doubled;
-  const float* bias;   // `width` values
-  const float* add;    // added to the result, may be `out`; null: 0
-  float* out;          // first pixel
+  const float* bias;                // `width` values
+  const float* add;                 // added to the result, may be `out`; null: 0
+  float* out;                       // first pixel
   size_t row_stride, pixel_stride;  // of `out` and `add`
-  int rows, columns;   // of pixels to write: 1 to 4, and 1 to 4 * tiles
+  int rows, columns;                // of pixels to write: 1 to 4, and 1 to 4 * tiles
 };
 
 // x = softmax(scale * x), each row by itself.

@@ -7,8 +7,8 @@
 
 namespace bimacosr {
 
-// kSame: 1x1, or 3x3 with zero padding. kHalf: 3x3 of stride two, padded at the right and the bottom
-// only. kDoubled: 3x3 after nearest enlargement by two.
+// kSame: 1x1, or 3x3 with zero padding. kHalf: 3x3 of stride two, padded at the right and the
+// bottom only. kDoubled: 3x3 after nearest enlargement by two.
 enum class Sampling { kSame, kHalf, kDoubled };
 
 // What products are made of; sums and what lies between layers are float32 always.
@@ -36,8 +36,8 @@ struct ConvolutionCall {
 inline void take_moments(const ConvKernels& kernels, Moments& moments, int part, const Rect& rect,
                          const float* pixels, size_t row_stride) {
   moments.pixels[part] = rect.rows * rect.columns;
-  kernels.moments({pixels, row_stride, rect.rows, rect.columns, moments.channels,
-                   moments.part(part)});
+  kernels.moments(
+      {pixels, row_stride, rect.rows, rect.columns, moments.channels, moments.part(part)});
 }
 
 }  // namespace bimacosr

@@ -17,9 +17,9 @@ struct EdgeSource {
   int scale;
   std::shared_ptr<const FloatConv> first, last;
   std::vector<EdgeBlock> body;
-  float noise_scale;   // x_T = z_y + noise_scale * noise
-  float input_scale;   // the network sees input_scale * x_T
-  bool residual;       // it gives z_y - z_0, or z_0
+  float noise_scale;  // x_T = z_y + noise_scale * noise
+  float input_scale;  // the network sees input_scale * x_T
+  bool residual;      // it gives z_y - z_0, or z_0
 };
 
 class EdgeModel {

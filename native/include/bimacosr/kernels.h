@@ -1,8 +1,8 @@
 // The operators of which every network is made, one table of function pointers per instruction set.
 //
 // Layout. The pixels of a map are numbered row by row and cut into tiles of 64; a tile holds all
-// its channels, 64 floats each, and the tiles follow each other. Everything runs along pixels, so no
-// kernel sums across a vector, and what a tile needs lies together. Where rows are padded (to a
+// its channels, 64 floats each, and the tiles follow each other. Everything runs along pixels, so
+// no kernel sums across a vector, and what a tile needs lies together. Where rows are padded (to a
 // multiple of 16 pixels), the pixels between are computed and never seen.
 //
 // The signs of a 1-bit layer's input lie in the way that suits the instruction set; a tap of a 3x3
@@ -26,13 +26,13 @@ struct MapView {
 
 // Turns a float map into what a 1-bit layer reads: signs, scales, and its low-rank projection.
 struct PrepareTask {
-  MapView inputs[2];  // concatenated; the second may have no channels
-  int channels;       // of both
+  MapView inputs[2];   // concatenated; the second may have no channels
+  int channels;        // of both
   const float* gain;   // per channel, or null: y = gain * x + shift, or SiLU of it
   const float* shift;  // per channel, or null
   bool silu;           // whether that
-  float* y;  // float result, a map of `channels`; null: not wanted, since it is inputs[0]
-  int y_begin;  // the pixel that `y` starts with
+  float* y;            // float result, a map of `channels`; null: not wanted, since it is inputs[0]
+  int y_begin;         // the pixel that `y` starts with
   bool zero_is_positive;    // sign(0) is +1 if true, 0 if false
   uint8_t* signs;           // of pixel 0
   uint8_t* negative_signs;  // where the signs hold bits, 0 is 1 in `signs` and 0 here; may be null
@@ -86,9 +86,9 @@ struct EpilogueTask {
   int first, count;  // output channels; the arrays below are indexed by channel, from 0
   const float* scale;
   const float* bias;
-  const float* rprelu;  // (before, slope, after) per channel; null: none
-  MapView x;            // float input of the layer, for the sparse branch
-  int x_begin;          // the pixel that `x` starts with
+  const float* rprelu;          // (before, slope, after) per channel; null: none
+  MapView x;                    // float input of the layer, for the sparse branch
+  int x_begin;                  // the pixel that `x` starts with
   const int32_t* sparse_start;  // channels + 1 offsets into `sparse`; null: none
   const SparseEntry* sparse;
   const float* low_rank;  // channels x rank; null: none
@@ -96,17 +96,17 @@ struct EpilogueTask {
   const float* projected;
   const float* prelu;  // slope per channel; null: none
   const float* gain;   // per channel; null: 1
-  MapView residual;      // data null: none
+  MapView residual;    // data null: none
   bool gelu;
-  float* out;            // channel 0 of tile 0
+  float* out;  // channel 0 of tile 0
   size_t out_tile_stride;
   float* moments;        // per tile and channel: sum, squares of the distances from its mean;
                          // null: not wanted
   int moments_channels;  // channels of a tile in `moments`
-  int begin, end;  // pixels, whole tiles
-  int row, width;  // pixels of a row with and without padding: moments leave out the padding;
-                   // rows that are padded are multiples of 16
-  int pixels;      // of the map, padding included: moments leave out what lies beyond
+  int begin, end;        // pixels, whole tiles
+  int row, width;        // pixels of a row with and without padding: moments leave out the padding;
+                         // rows that are padded are multiples of 16
+  int pixels;            // of the map, padding included: moments leave out what lies beyond
 };
 
 // 3x3 convolution in float of one row, for one block of output channels.
@@ -128,13 +128,13 @@ struct FloatConvTask {
 struct AttentionTask {
   const float* qkv;  // channel 0 of the window's first tile
   size_t tile_stride;
-  int tokens, tiles;         // of the window; pixels beyond the tokens are computed and never seen
+  int tokens, tiles;  // of the window; pixels beyond the tokens are computed and never seen
   int heads, head_channels;
-  float scale;               // of the products of queries and keys
-  const float* bias;         // added to them: heads x tokens (keys) x 64 tiles (queries)
-  float* out;                // heads x head_channels channels; may be the queries
+  float scale;        // of the products of queries and keys
+  const float* bias;  // added to them: heads x tokens (keys) x 64 tiles (queries)
+  float* out;         // heads x head_channels channels; may be the queries
   size_t out_tile_stride;
-  float* scratch;            // tokens x kTile, aligned to 64
+  float* scratch;  // tokens x kTile, aligned to 64
 };
 
 // The sums of a 3x3 convolution that sees every pixel of its input four times, from the products of
@@ -167,12 +167,12 @@ struct Bfloat16Kernels;  // bfloat16_kernels.h
 struct Kernels {
   const char* name;
   SignLayout sign_layout;
-  int unit_channels;     // channels of one unit
-  int unit_multiple;     // units a layer has are rounded up to this; the rest hold 0
-  bool zero_is_exact;    // signs hold -1, 0, +1: `negative_signs` is never needed
-  int gemm_channels;     // output channels of a BinaryGemmTask
-  int gemm_pixels;       // most pixels of a BinaryGemmTask
-  int conv_channels;       // output channels of a FloatConvTask
+  int unit_channels;   // channels of one unit
+  int unit_multiple;   // units a layer has are rounded up to this; the rest hold 0
+  bool zero_is_exact;  // signs hold -1, 0, +1: `negative_signs` is never needed
+  int gemm_channels;   // output channels of a BinaryGemmTask
+  int gemm_pixels;     // most pixels of a BinaryGemmTask
+  int conv_channels;   // output channels of a FloatConvTask
   size_t (*weight_bytes)(int channels, int taps);   // of one block of gemm_channels
   size_t (*scratch_bytes)(int channels, int taps);  // of one BinaryGemmTask
   // From the file's words, rows x taps x ceil(channels / 64), to a block of gemm_channels.
@@ -186,9 +186,9 @@ struct Kernels {
   // p + shift was; -15 <= shift <= 15; pixels in whole groups of 16.
   void (*shift_signs)(const uint8_t* from, uint8_t* to, size_t stride, int units, int shift,
                       int begin, int end) = nullptr;
-  void (*attention)(const AttentionTask&) = nullptr;
-  void (*combine_phases)(const PhaseTask&) = nullptr;
-  const ConvKernels* conv = nullptr;
+  void (*attention)(const AttentionTask&);
+  void (*combine_phases)(const PhaseTask&);
+  const ConvKernels* conv;
   // Where the signs of the pixels at hand are rearranged for all rows of weights; null: nowhere.
   size_t (*sign_scratch_bytes)(int channels, int taps) = nullptr;
   // Where weights that meet many pixels are made lists of channels first; null: nowhere.

@@ -24,7 +24,7 @@ struct BinarySource {
   const int32_t* sparse_rows;
   const int32_t* sparse_columns;
   const float* sparse_values;
-  int rank;               // of the low-rank branch; 0: none
+  int rank;                   // of the low-rank branch; 0: none
   const float* low_rank_in;   // rank x inputs
   const float* low_rank_out;  // outputs x rank
   bool zero_is_positive;
@@ -53,18 +53,18 @@ class Workspace {
  private:
   friend class BinaryLayer;
   friend class FloatConv;
-  Buffer<uint8_t> signs_[2];                // zeros counted as positive; as negative
-  std::vector<Buffer<uint8_t>> shifted_;    // copies of signs_[0], see SignLayout::kGroups
-  Buffer<float> outside_;                   // 1 for pixels that are only padding, else 0
-  Buffer<float> scales_[3];                 // mean |x| of the left neighbour, the pixel, the right
+  Buffer<uint8_t> signs_[2];              // zeros counted as positive; as negative
+  std::vector<Buffer<uint8_t>> shifted_;  // copies of signs_[0], see SignLayout::kGroups
+  Buffer<float> outside_;                 // 1 for pixels that are only padding, else 0
+  Buffer<float> scales_[3];               // mean |x| of the left neighbour, the pixel, the right
   Buffer<float> y_, projected_;
-  std::vector<Buffer<float>> sums_;         // per thread
-  std::vector<Buffer<uint8_t>> scratch_;    // per thread
+  std::vector<Buffer<float>> sums_;            // per thread
+  std::vector<Buffer<uint8_t>> scratch_;       // per thread
   std::vector<Buffer<uint8_t>> sign_scratch_;  // per thread
   Buffer<uint8_t> lists_;
-  std::vector<Buffer<float>> products_;     // per thread, see run_double
-  Buffer<float> edges_[2];                  // see PhaseTask
-  std::vector<Buffer<float>> planes_;       // per thread
+  std::vector<Buffer<float>> products_;  // per thread, see run_double
+  Buffer<float> edges_[2];               // see PhaseTask
+  std::vector<Buffer<float>> planes_;    // per thread
   ConvScratch conv_;
 };
 
@@ -83,15 +83,15 @@ class Timer {
 
 // What goes into a 1-bit layer, and what is done with what comes out.
 struct BinaryCall {
-  MapView inputs[2] = {};        // concatenated
-  const float* gain = nullptr;   // the layer sees gain * x + shift, or SiLU of it
+  MapView inputs[2] = {};       // concatenated
+  const float* gain = nullptr;  // the layer sees gain * x + shift, or SiLU of it
   const float* shift = nullptr;
   bool silu = false;
   const float* prelu = nullptr;  // see EpilogueTask
   const float* output_gain = nullptr;
   MapView residual = {};
   bool gelu = false;
-  float* moments = nullptr;  // 2 per tile and output channel
+  float* moments = nullptr;        // 2 per tile and output channel
   const uint8_t* lists = nullptr;  // from list_weights; null: made where they are of use
 };
 
@@ -170,7 +170,7 @@ class FloatConv {
 
   const Kernels& kernels_;
   int outputs_, inputs_;
-  Buffer<float> weights_, bias_;       // of the direct way, for few channels
+  Buffer<float> weights_, bias_;      // of the direct way, for few channels
   std::optional<Winograd> winograd_;  // for many
 };
 

@@ -1,6 +1,6 @@
-// Memory that is all zero at first. Where it is large it comes straight from the system: it is there
-// only once it is written, and given back at once or piece by piece. The common allocator would keep
-// what is freed.
+// Memory that is all zero at first. Where it is large it comes straight from the system: it is
+// there only once it is written, and given back at once or piece by piece. The common allocator
+// would keep what is freed.
 #pragma once
 
 #include <cstddef>

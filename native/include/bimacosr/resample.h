@@ -19,8 +19,8 @@ inline int phase_pixels(const Shape& half) {
 void split_phases(const MapView& in, const Shape& shape, const Shape& half, Map& phases, Map* mean,
                   ThreadPool& pool);
 
-// The other way: four maps of `half`, one after another from whole tiles to whole tiles, to `out` of
-// twice its height and width.
+// The other way: four maps of `half`, one after another from whole tiles to whole tiles, to `out`
+// of twice its height and width.
 void join_phases(const Map& phases, const Shape& half, Map& out, ThreadPool& pool);
 
 // A new order of the pixels of a map, by runs of pixels that stay together.

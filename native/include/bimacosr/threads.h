@@ -10,8 +10,8 @@
 namespace bimacosr {
 
 // Not to be used from two threads at a time: every engine has its own. A child of fork() begins
-// with new threads, since a fork copies none. A system that gives no more threads than some slows it
-// down, and changes nothing else.
+// with new threads, since a fork copies none. A system that gives no more threads than some slows
+// it down, and changes nothing else.
 class ThreadPool {
  public:
   // `threads` includes the caller; at least 1.

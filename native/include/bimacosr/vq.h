@@ -126,7 +126,7 @@ class VqAutoencoder {
   VqSettings settings_;
   VqWay encoder_, decoder_;
   Convolution quant_, post_quant_;
-  int codes_;  // filled up to 16
+  int codes_;                         // filled up to 16
   Buffer<float> codebook_, squares_;  // plane by plane; |code|^2
 };
 

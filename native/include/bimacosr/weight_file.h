@@ -7,8 +7,8 @@
 
 namespace bimacosr {
 
-// It stays the file that it was, though another one may get its name. Safe from several threads, and
-// in a child of fork().
+// It stays the file that it was, though another one may get its name. Safe from several threads,
+// and in a child of fork().
 class WeightFile {
  public:
   // `path` in UTF-8. Throws std::runtime_error if it cannot be opened.

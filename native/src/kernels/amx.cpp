@@ -1,5 +1,5 @@
-// AMX: signs as bytes -1, 0, +1; tiles of 16 output channels by 16 pixels, 64 input channels a step.
-// The float part is that of AVX-512, which every processor with AMX has.
+// AMX: signs as bytes -1, 0, +1; tiles of 16 output channels by 16 pixels, 64 input channels a
+// step. The float part is that of AVX-512, which every processor with AMX has.
 #include <immintrin.h>
 
 #include "bimacosr/bfloat16_kernels.h"
@@ -46,7 +46,7 @@ constexpr int kConvChannels = 16;
 #include "conv_body.h"
 
 constexpr int kChannels = 32, kPixels = 64;
-constexpr int kStep = 64;             // input channels of a tile
+constexpr int kStep = 64;  // input channels of a tile
 constexpr int kTileBytes = 16 * kStep;
 
 inline int steps(int channels) { return (channels + kStep - 1) / kStep; }
@@ -70,7 +70,8 @@ void pack_weights(const uint64_t* words, int rows, int channels, int taps, uint8
         *to = n < rows ? words[(static_cast<size_t>(n) * taps + t) * n_steps + k] : 0;
 }
 
-// Bits to bytes -1 and +1. Rows and channels that are only padding become -1: the signs there are 0.
+// Bits to bytes -1 and +1. Rows and channels that are only padding become -1: the signs there are
+// 0.
 inline void expand(const uint8_t* packed, int count, int8_t* to) {
   const __m512i one = _mm512_set1_epi8(1), minus = _mm512_set1_epi8(-1);
   const auto* words = reinterpret_cast<const uint64_t*>(packed);
@@ -152,9 +153,9 @@ void shift_signs(const uint8_t* from, uint8_t* to, size_t stride, int units, int
                  int end) {
   const ptrdiff_t step = static_cast<ptrdiff_t>(stride);
   const int lane = shift & 15;
-  const __m512i order = _mm512_add_epi32(
-      _mm512_set1_epi32(lane),
-      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  const __m512i order =
+      _mm512_add_epi32(_mm512_set1_epi32(lane),
+                       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
   for (int p = begin; p < end; p += 16) {
     uint8_t* out = to + p / 16 * step;
     const uint8_t* first = from + (p / 16 + (shift < 0 ? -1 : 0)) * step;
@@ -169,9 +170,27 @@ void shift_signs(const uint8_t* from, uint8_t* to, size_t stride, int units, int
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
-    "amx", SignLayout::kGroups, 4, 16, true, kChannels, kPixels, kConvChannels,
-    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv, shift_signs,
-    attention, combine_phases, &kConvKernels, nullptr, nullptr, nullptr, &amx_bfloat16::kBfloat16Kernels,
+    .name = "amx",
+    .sign_layout = SignLayout::kGroups,
+    .unit_channels = 4,
+    .unit_multiple = 16,
+    .zero_is_exact = true,
+    .gemm_channels = kChannels,
+    .gemm_pixels = kPixels,
+    .conv_channels = kConvChannels,
+    .weight_bytes = weight_bytes,
+    .scratch_bytes = scratch_bytes,
+    .pack_weights = pack_weights,
+    .prepare = prepare,
+    .binary_gemm = binary_gemm,
+    .epilogue = epilogue,
+    .map_moments = map_moments,
+    .float_conv = float_conv,
+    .shift_signs = shift_signs,
+    .attention = attention,
+    .combine_phases = combine_phases,
+    .conv = &kConvKernels,
+    .bfloat16 = &amx_bfloat16::kBfloat16Kernels,
 };
 
 }  // namespace bimacosr::amx

@@ -89,9 +89,9 @@ inline void transpose_words(__m512i* row) {
 }
 
 void pack(const PackTask& task) {
-  const __m512i places = _mm512_mullo_epi32(
-      _mm512_set1_epi32(static_cast<int>(task.input_stride)),
-      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  const __m512i places =
+      _mm512_mullo_epi32(_mm512_set1_epi32(static_cast<int>(task.input_stride)),
+                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
   const __mmask32 there = static_cast<__mmask32>((uint64_t{1} << task.inputs) - 1);
   const __mmask16 low = static_cast<__mmask16>(there), high = static_cast<__mmask16>(there >> 16);
   const V zero = set(0.0f);

@@ -7,7 +7,8 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {};
 };
 
-// Not a local variable: to GCC the instruction reads 8 bytes of it, and the others could be left out.
+// Not a local variable: to GCC the instruction reads 8 bytes of it, and the others could be left
+// out.
 constexpr TileConfig kTiles = [] {
   TileConfig config;
   for (int i = 0; i < 8; i++) config.row_bytes[i] = 64, config.rows[i] = 16;

@@ -1,5 +1,5 @@
-// AVX2: adders of bits on 256 pixels at a time; of few pixels, half the dot products of four channels
-// are looked up by vpshufb, 32 pixels at a time.
+// AVX2: adders of bits on 256 pixels at a time; of few pixels, half the dot products of four
+// channels are looked up by vpshufb, 32 pixels at a time.
 #include <immintrin.h>
 
 #include "bimacosr/conv_kernels.h"
@@ -81,8 +81,9 @@ struct PackedWeights {
 
 #include "half_dots_avx2.h"
 
-// Of four rows from the `first`th on: sum over taps of scales * dot, from half dots of `pixels` pixels
-// from p on. In the bits beyond the last channel weights and signs are both 0 and seem to agree.
+// Of four rows from the `first`th on: sum over taps of scales * dot, from half dots of `pixels`
+// pixels from p on. In the bits beyond the last channel weights and signs are both 0 and seem to
+// agree.
 inline void scale_half_dots(const BinaryGemmTask& task, const Segments& segments, int first, int p,
                             int pixels, const int8_t* half_dots, size_t row, size_t summand) {
   const float padding = static_cast<float>((task.channels + 3) / 4 * 4 - task.channels);
@@ -115,7 +116,8 @@ inline void scale_half_dots(const BinaryGemmTask& task, const Segments& segments
 }
 
 void list_weights(const uint8_t* weights, int channels, int taps, uint8_t* lists) {
-  list_channels(PackedWeights{weights, row_bytes(channels, taps), tap_bytes(channels)}, channels, taps, lists);
+  list_channels(PackedWeights{weights, row_bytes(channels, taps), tap_bytes(channels)}, channels,
+                taps, lists);
 }
 
 constexpr int kLeastSliced = 192;  // pixels
@@ -136,7 +138,8 @@ void binary_gemm(const BinaryGemmTask& task) {
   for (int first = 0; first < task.rows; first += kFewRows)
     for (int p = task.begin; p < task.end; p += kFewPixels) {
       look_up_all(task, segments, first, p, gathered.half_dots);
-      scale_half_dots(task, segments, first, p, kFewPixels, gathered.half_dots, kFewPixels, kFewRows * kFewPixels);
+      scale_half_dots(task, segments, first, p, kFewPixels, gathered.half_dots, kFewPixels,
+                      kFewRows * kFewPixels);
     }
 }
 
@@ -146,9 +149,28 @@ size_t scratch_bytes(int, int) { return 0; }
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
-    "avx2", SignLayout::kPlanes, 4, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
-    nullptr, attention, combine_phases, &kConvKernels, gathered_bytes, list_bytes, list_weights,
+    .name = "avx2",
+    .sign_layout = SignLayout::kPlanes,
+    .unit_channels = 4,
+    .unit_multiple = 1,
+    .zero_is_exact = false,
+    .gemm_channels = kChannels,
+    .gemm_pixels = kPixels,
+    .conv_channels = kConvChannels,
+    .weight_bytes = weight_bytes,
+    .scratch_bytes = scratch_bytes,
+    .pack_weights = pack_weights,
+    .prepare = prepare,
+    .binary_gemm = binary_gemm,
+    .epilogue = epilogue,
+    .map_moments = map_moments,
+    .float_conv = float_conv,
+    .attention = attention,
+    .combine_phases = combine_phases,
+    .conv = &kConvKernels,
+    .sign_scratch_bytes = gathered_bytes,
+    .list_bytes = list_bytes,
+    .list_weights = list_weights,
 };
 
 }  // namespace bimacosr::avx2

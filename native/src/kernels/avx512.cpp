@@ -1,5 +1,5 @@
-// AVX-512 with BITALG, GFNI, VBMI and VBMI2, which every processor with BITALG has: adders of bits on
-// 512 pixels at a time; of few pixels, vpopcntb on 64 at a time, eight channels a byte.
+// AVX-512 with BITALG, GFNI, VBMI and VBMI2, which every processor with BITALG has: adders of bits
+// on 512 pixels at a time; of few pixels, vpopcntb on 64 at a time, eight channels a byte.
 #include <immintrin.h>
 
 #include "bimacosr/conv_kernels.h"
@@ -22,8 +22,7 @@ struct SignUnit {
     for (int i = 0; i < 4; i++)
       m[i] = zero_is_positive ? _mm512_cmp_ps_mask(y[i], zero, _CMP_GE_OQ)
                               : _mm512_cmp_ps_mask(y[i], zero, _CMP_GT_OQ);
-    const __mmask64 all =
-        _mm512_kunpackd(_mm512_kunpackw(m[3], m[2]), _mm512_kunpackw(m[1], m[0]));
+    const __mmask64 all = _mm512_kunpackd(_mm512_kunpackw(m[3], m[2]), _mm512_kunpackw(m[1], m[0]));
     bits = _mm512_or_si512(bits, _mm512_maskz_set1_epi8(all, static_cast<char>(1 << j)));
   }
   inline void store(uint8_t* signs, size_t stride, int unit, int p) const {
@@ -68,7 +67,8 @@ void pack_weights(const uint64_t* words, int rows, int channels, int taps, uint8
 #include "byte_counts_avx512.h"
 
 void list_weights(const uint8_t* weights, int channels, int taps, uint8_t* lists) {
-  list_channels(PackedWeights{weights, row_bytes(channels, taps), tap_bytes(channels)}, channels, taps, lists);
+  list_channels(PackedWeights{weights, row_bytes(channels, taps), tap_bytes(channels)}, channels,
+                taps, lists);
 }
 
 constexpr int kLeastSliced = 320;  // pixels
@@ -91,9 +91,28 @@ size_t scratch_bytes(int, int) { return 0; }
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
-    "avx512", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
-    nullptr, attention, combine_phases, &kConvKernels, gathered_bytes, list_bytes, list_weights,
+    .name = "avx512",
+    .sign_layout = SignLayout::kPlanes,
+    .unit_channels = 8,
+    .unit_multiple = 1,
+    .zero_is_exact = false,
+    .gemm_channels = kChannels,
+    .gemm_pixels = kPixels,
+    .conv_channels = kConvChannels,
+    .weight_bytes = weight_bytes,
+    .scratch_bytes = scratch_bytes,
+    .pack_weights = pack_weights,
+    .prepare = prepare,
+    .binary_gemm = binary_gemm,
+    .epilogue = epilogue,
+    .map_moments = map_moments,
+    .float_conv = float_conv,
+    .attention = attention,
+    .combine_phases = combine_phases,
+    .conv = &kConvKernels,
+    .sign_scratch_bytes = gathered_bytes,
+    .list_bytes = list_bytes,
+    .list_weights = list_weights,
 };
 
 }  // namespace bimacosr::avx512

@@ -3,21 +3,21 @@
 // With x = 1 where a sign is +1 and 0 where it is -1, the dot of C signs with a row of weights is
 //   4 (S - P / 2) + (C - 2 X),   S: sum of x where the weight is +1,   X: sum of all x,
 // where P is how many weights are +1; the second bracket is the same for all rows. So about half of
-// the signs have to be added, and an adder of three bits takes one more of as many pixels as a register
-// has bits. What two rows of weights both add is added once, so that of four signs three adders do the
-// work of eight products. Rows of weights become lists of the channels to add; the signs of the pixels
-// at hand become one register a channel, once for all rows.
+// the signs have to be added, and an adder of three bits takes one more of as many pixels as a
+// register has bits. What two rows of weights both add is added once, so that of four signs three
+// adders do the work of eight products. Rows of weights become lists of the channels to add; the
+// signs of the pixels at hand become one register a channel, once for all rows.
 //
-// Here bits are counted; slice_sums_*.h have what lies before and after. Included inside the namespace
-// of the instruction set, after its Bits and `full_adder`; kChannels, the rows of a call;
+// Here bits are counted; slice_sums_*.h have what lies before and after. Included inside the
+// namespace of the instruction set, after its Bits and `full_adder`; kChannels, the rows of a call;
 // kPlanes, the bits of a count; kSegmentChannels and kSegmentStep, see Segments; and `append`, see
 // list_channels.
 
 constexpr size_t kSliceBytes = sizeof(Bits);
 constexpr int kMostListed = 255;   // a count has eight bits
 constexpr int kMostCentred = 127;  // and twice a count, less their number, with its sign
-constexpr int kListStep = 8;       // lists are filled up to multiples of it, with a channel of zeros
-constexpr int kListSlack = 64;     // entries that `append` may write beyond
+constexpr int kListStep = 8;    // lists are filled up to multiples of it, with a channel of zeros
+constexpr int kListSlack = 64;  // entries that `append` may write beyond
 
 // How a layer's signs are cut: segments of each tap are counted by themselves.
 struct Segments {
@@ -111,8 +111,11 @@ inline void list_channels(const Weights& weights, int channels, int taps, uint8_
             return;
           }
           if (all > kMostCentred) *state = Lists::kReady;
-          *row = {own.first, both.first, static_cast<uint16_t>(own.length),
-                  static_cast<uint16_t>(both.length), static_cast<uint16_t>(all),
+          *row = {own.first,
+                  both.first,
+                  static_cast<uint16_t>(own.length),
+                  static_cast<uint16_t>(both.length),
+                  static_cast<uint16_t>(all),
                   -0.5f * static_cast<float>(all)};
         }
       }
@@ -146,8 +149,7 @@ template <int level>
 [[gnu::always_inline]] inline void add_list(const uint8_t* slices, const uint16_t* list, int length,
                                             Bits* planes) {
   int i = 0;
-  for (; i + 32 <= length; i += 32)
-    add_carry<5>(add_listed<5>(slices, list + i, planes), planes);
+  for (; i + 32 <= length; i += 32) add_carry<5>(add_listed<5>(slices, list + i, planes), planes);
   if (i + 16 <= length) {
     add_carry<4>(add_listed<4>(slices, list + i, planes), planes);
     i += 16;
@@ -157,8 +159,8 @@ template <int level>
 
 // Counts two rows: `write(0 or 1, planes, listed)`.
 template <class Write>
-[[gnu::noinline]] void count_pair(const uint8_t* slices, const Lists& lists,
-                                const Lists::Row* row, const Write& write) {
+[[gnu::noinline]] void count_pair(const uint8_t* slices, const Lists& lists, const Lists::Row* row,
+                                  const Write& write) {
   Bits shared[kPlanes] = {};
   add_list(slices, lists.slices + row->shared, row->shared_length, shared);
 #pragma GCC unroll 2  // so that the processor learns the lengths of either by themselves

@@ -1,11 +1,11 @@
-// Sums of signs of few pixels, or where lists would be too long: bytes of eight channels a pixel, 64
-// pixels a register. The same sums as of slices, to the last bit: how many pixels come at a time must
-// not be seen. Included by avx512.cpp, in its namespace, after what belongs to slices.
+// Sums of signs of few pixels, or where lists would be too long: bytes of eight channels a pixel,
+// 64 pixels a register. The same sums as of slices, to the last bit: how many pixels come at a time
+// must not be seen. Included by avx512.cpp, in its namespace, after what belongs to slices.
 //
-// With X ones among the signs and m places where signs and weights differ, 2 S - P is X - m. Adders of
-// bits count what differs. They take two units at a time, whose weights are stored as w1 and w1 ^ w2:
-// the parity of the sum and both differences is one operation, of what x1 ^ x2 gives all rows, and
-// the carry two.
+// With X ones among the signs and m places where signs and weights differ, 2 S - P is X - m. Adders
+// of bits count what differs. They take two units at a time, whose weights are stored as w1 and w1
+// ^ w2: the parity of the sum and both differences is one operation, of what x1 ^ x2 gives all
+// rows, and the carry two.
 
 // byte -> the same byte four times, so that a weight is broadcast by a load alone
 struct Repeated {
@@ -142,8 +142,8 @@ inline void gather_all_pairs(const BinaryGemmTask& task, const Gathered& gathere
   uint8_t* pairs = gathered.pairs;
   for (int t = 0; t < task.tap_count; t++)
     for (int p = 0; p < task.end - task.begin; p += 64, pairs += units * 64)
-      gather_pairs(task.taps[t].signs + task.begin + p, task.sign_stride, (task.channels + 7) / 8, pairs,
-                   gathered.ones + t * Gathered::kOnes + 2 * p);
+      gather_pairs(task.taps[t].signs + task.begin + p, task.sign_stride, (task.channels + 7) / 8,
+                   pairs, gathered.ones + t * Gathered::kOnes + 2 * p);
   *gathered.has_pairs = true;
 }
 

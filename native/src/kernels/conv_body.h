@@ -140,8 +140,8 @@ void nearest(const NearestTask& task) {
     for (int k = 0; k < task.count; k += kLanes) {
       V product = set(0.0f);
       for (int c = 0; c < task.channels; c++)
-        product = fma(set(2 * z[c]), load(task.codes + static_cast<size_t>(c) * task.count + k),
-                      product);
+        product =
+            fma(set(2 * z[c]), load(task.codes + static_cast<size_t>(c) * task.count + k), product);
       const V distance = sub(add(set(square), load(task.squares + k)), product);
       found = where_negative(sub(distance, least), index, found);
       least = min(distance, least);
@@ -162,5 +162,15 @@ void nearest(const NearestTask& task) {
 #include "transpose_body.h"
 #include "winograd_body.h"
 
-const ConvKernels kConvKernels = {kPanel,         multiply,        activate, moments, winograd_weights,
-                                  winograd_input, winograd_output, softmax,  nearest, transpose};
+const ConvKernels kConvKernels = {
+    .panel = kPanel,
+    .multiply = multiply,
+    .activate = activate,
+    .moments = moments,
+    .winograd_weights = winograd_weights,
+    .winograd_input = winograd_input,
+    .winograd_output = winograd_output,
+    .softmax = softmax,
+    .nearest = nearest,
+    .transpose = transpose,
+};

@@ -15,8 +15,8 @@ inline V keep_picture(const EpilogueTask& task, V v, int p) {
 }
 
 // Of a tile's 64 pixels of one channel, or of those that belong to the picture: their sum, and the
-// squares of their distances from their own mean. A difference of large sums would lose the variance
-// of channels whose mean is large.
+// squares of their distances from their own mean. A difference of large sums would lose the
+// variance of channels whose mean is large.
 inline void part_moments(const EpilogueTask& task, const float* x, int p, float* to) {
   V sum = set(0.0f), squares = set(0.0f), count = set(0.0f);
   for (int i = 0; i < kTile; i += kLanes) {
@@ -107,7 +107,8 @@ inline void epilogue_part(const EpilogueTask& task, int n, int p) {
   V v[channels][kWide];
 #pragma GCC unroll 4
   for (int c = 0; c < channels; c++)
-    for (int i = 0; i < kWide; i++) v[c][i] = set(task.rprelu ? task.rprelu[3 * (n + c) + 2] : 0.0f);
+    for (int i = 0; i < kWide; i++)
+      v[c][i] = set(task.rprelu ? task.rprelu[3 * (n + c) + 2] : 0.0f);
   if (task.low_rank) add_low_rank<channels, rank>(task, n, p, v);
   if (task.sparse_start)
 #pragma GCC unroll 4

@@ -42,14 +42,15 @@ constexpr int kProjected = 32;
 // projected += low_rank y for one tile and the channels from `begin` on. Inlined, it would lack
 // registers: GCC keeps those of the caller's loop, and one of the sums in memory.
 template <int rank>
-[[gnu::noinline]] void project_channels(const PrepareTask& task, const float* y, int first, int tile,
-                             int begin, int end) {
+[[gnu::noinline]] void project_channels(const PrepareTask& task, const float* y, int first,
+                                        int tile, int begin, int end) {
   constexpr int wide = kVectors < 2 ? 1 : 2;
   float* to = task.projected + (static_cast<size_t>(tile) * task.rank + first) * kTile;
   for (int i = 0; i < kVectors; i += wide, to += wide * kLanes) {
     V sum[rank][wide];
     for (int k = 0; k < rank; k++)
-      for (int j = 0; j < wide; j++) sum[k][j] = begin ? load(to + k * kTile + j * kLanes) : set(0.0f);
+      for (int j = 0; j < wide; j++)
+        sum[k][j] = begin ? load(to + k * kTile + j * kLanes) : set(0.0f);
     const float* a = task.low_rank + static_cast<size_t>(first) * task.channels;
     for (int c = begin; c < end; c++) {
       V value[wide];
@@ -72,8 +73,8 @@ inline void project(const PrepareTask& task, const float* y, int tile, int begin
   for (; k < task.rank; k++) project_channels<1>(task, y, k, tile, begin, end);
 }
 
-// Whether some y of the tile may be 0; `exact`: of the picture, and then the negative signs are what
-// they should be. Without it they are the positive ones, which is right where nothing is 0.
+// Whether some y of the tile may be 0; `exact`: of the picture, and then the negative signs are
+// what they should be. Without it they are the positive ones, which is right where nothing is 0.
 template <bool with_silu, bool exact>
 inline bool prepare_tile(const PrepareTask& task, int p) {
   constexpr int unit = SignUnit::kChannels;
@@ -113,7 +114,8 @@ inline bool prepare_tile(const PrepareTask& task, int p) {
         negative.add(j, y, false);
         // what lies beyond the picture is left from earlier, and must not decide anything
         for (int i = 0; i < kVectors; i++)
-          zero |= any_zero(task.outside ? max(abs(y[i]), load(task.outside + p + i * kLanes)) : y[i]);
+          zero |=
+              any_zero(task.outside ? max(abs(y[i]), load(task.outside + p + i * kLanes)) : y[i]);
       }
     }
     signs.store(task.signs, task.sign_stride, first / unit, p);
@@ -203,10 +205,10 @@ inline void combine_phases(const PhaseTask& task) {
       float* odd = task.sums[2 * a + 1] + n * task.sums_stride;
       for (int p = 0; p < task.pixels; p += kLanes) {
         const V middle = load(same + p);
-        store(even + p, fma(load(task.left_edge + p), load(left + p - 1),
-                            add(middle, load(right + p))));
-        store(odd + p, fma(load(task.right_edge + p), load(right + p + 1),
-                           add(middle, load(left + p))));
+        store(even + p,
+              fma(load(task.left_edge + p), load(left + p - 1), add(middle, load(right + p))));
+        store(odd + p,
+              fma(load(task.right_edge + p), load(right + p + 1), add(middle, load(left + p))));
       }
     }
   }

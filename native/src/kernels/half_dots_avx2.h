@@ -1,9 +1,9 @@
-// Half the dot products of signs and weights of few pixels, where lists of channels would not pay: four
-// weights are a row of a table, and four signs of 32 pixels are looked up in it at once. Included by
-// avx2.cpp, in its namespace.
+// Half the dot products of signs and weights of few pixels, where lists of channels would not pay:
+// four weights are a row of a table, and four signs of 32 pixels are looked up in it at once.
+// Included by avx2.cpp, in its namespace.
 
-// Half the dot products of four weights with all signs, sixteen bytes, of all eight weights of a byte:
-// of its lower four, and of its upper.
+// Half the dot products of four weights with all signs, sixteen bytes, of all eight weights of a
+// byte: of its lower four, and of its upper.
 struct Table {
   alignas(64) int8_t half_dots[2][256][16];
 };
@@ -31,18 +31,19 @@ inline __m256i half_dots(int half, uint8_t weights) {
 #define ADD(a, b) asm("vpaddb %1, %0, %0" : "+x"(a) : "x"(b))
 
 // Half the dot products of `count` units for 64 pixels and four rows of weights, `row` bytes apart;
-// rows of kFewPixels bytes. The accumulators have names because GCC keeps an array of them in memory.
-[[gnu::noinline]] void look_up(const uint8_t* signs, size_t stride, const uint8_t* weights, size_t row,
-                               int count, int8_t* to) {
+// rows of kFewPixels bytes. The accumulators have names because GCC keeps an array of them in
+// memory.
+[[gnu::noinline]] void look_up(const uint8_t* signs, size_t stride, const uint8_t* weights,
+                               size_t row, int count, int8_t* to) {
   __m256i a00 = _mm256_setzero_si256(), a01 = a00, a10 = a00, a11 = a00;
   __m256i a20 = a00, a21 = a00, a30 = a00, a31 = a00;
   const uint8_t *weights1 = weights + row, *weights2 = weights1 + row, *weights3 = weights2 + row;
   int k = 0;
-#define STEP(n, half, weights)                    \
-  do {                                            \
+#define STEP(n, half, weights)                      \
+  do {                                              \
     const __m256i table = half_dots(half, weights); \
-    ADD(a##n##0, _mm256_shuffle_epi8(table, x0)); \
-    ADD(a##n##1, _mm256_shuffle_epi8(table, x1)); \
+    ADD(a##n##0, _mm256_shuffle_epi8(table, x0));   \
+    ADD(a##n##1, _mm256_shuffle_epi8(table, x1));   \
   } while (false)
 #define UNIT(half)                                                                 \
   do {                                                                             \

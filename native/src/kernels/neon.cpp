@@ -171,9 +171,25 @@ void binary_gemm(const BinaryGemmTask& task) {
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
-    "neon", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
-    nullptr, attention, combine_phases, &kConvKernels,
+    .name = "neon",
+    .sign_layout = SignLayout::kPlanes,
+    .unit_channels = 8,
+    .unit_multiple = 1,
+    .zero_is_exact = false,
+    .gemm_channels = kChannels,
+    .gemm_pixels = kPixels,
+    .conv_channels = kConvChannels,
+    .weight_bytes = weight_bytes,
+    .scratch_bytes = scratch_bytes,
+    .pack_weights = pack_weights,
+    .prepare = prepare,
+    .binary_gemm = binary_gemm,
+    .epilogue = epilogue,
+    .map_moments = map_moments,
+    .float_conv = float_conv,
+    .attention = attention,
+    .combine_phases = combine_phases,
+    .conv = &kConvKernels,
 };
 
 }  // namespace bimacosr::neon

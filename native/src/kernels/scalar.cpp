@@ -95,7 +95,8 @@ uint64_t ones(uint64_t x) {
 constexpr int kSegment = 31;  // units whose differing bits fit a byte
 
 // Bits in which the weights differ from the signs of eight pixels
-void count(const uint8_t* weights, const uint8_t* signs, size_t stride, int n_units, int* differing) {
+void count(const uint8_t* weights, const uint8_t* signs, size_t stride, int n_units,
+           int* differing) {
   for (int i = 0; i < 8; i++) differing[i] = 0;
   for (int first = 0; first < n_units; first += kSegment) {
     const int last = first + kSegment < n_units ? first + kSegment : n_units;
@@ -133,9 +134,25 @@ void binary_gemm(const BinaryGemmTask& task) {
 
 extern const Kernels kKernels;
 const Kernels kKernels = {
-    "scalar", SignLayout::kPlanes, 8, 1, false, kChannels, kPixels, kConvChannels,
-    weight_bytes, scratch_bytes, pack_weights, prepare, binary_gemm, epilogue, map_moments, float_conv,
-    nullptr, attention, combine_phases, &kConvKernels,
+    .name = "scalar",
+    .sign_layout = SignLayout::kPlanes,
+    .unit_channels = 8,
+    .unit_multiple = 1,
+    .zero_is_exact = false,
+    .gemm_channels = kChannels,
+    .gemm_pixels = kPixels,
+    .conv_channels = kConvChannels,
+    .weight_bytes = weight_bytes,
+    .scratch_bytes = scratch_bytes,
+    .pack_weights = pack_weights,
+    .prepare = prepare,
+    .binary_gemm = binary_gemm,
+    .epilogue = epilogue,
+    .map_moments = map_moments,
+    .float_conv = float_conv,
+    .attention = attention,
+    .combine_phases = combine_phases,
+    .conv = &kConvKernels,
 };
 
 }  // namespace bimacosr::scalar

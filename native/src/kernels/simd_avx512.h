@@ -30,9 +30,7 @@ inline V round_even(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_
 inline V where_negative(V x, V a, V b) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), b, a);
 }
-inline bool any_zero(V x) {
-  return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_EQ_OQ) != 0;
-}
+inline bool any_zero(V x) { return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_EQ_OQ) != 0; }
 // the first n lanes of v, 0 in the others
 inline V first_lanes(V v, int n) {
   return _mm512_maskz_mov_ps(static_cast<__mmask16>((1u << n) - 1), v);

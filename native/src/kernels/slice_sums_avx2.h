@@ -1,6 +1,6 @@
-// The sums of signs by slices (bit_slices_body.h): from bytes of four channels a pixel to a register
-// a channel, and from counts of listed channels to half dot products, the same bytes that avx2.cpp
-// looks up. Included by avx2.cpp, in its namespace.
+// The sums of signs by slices (bit_slices_body.h): from bytes of four channels a pixel to a
+// register a channel, and from counts of listed channels to half dot products, the same bytes that
+// avx2.cpp looks up. Included by avx2.cpp, in its namespace.
 
 constexpr int kPlanes = 7;  // of which half dots, modulo 256, need no more
 constexpr int kSegmentChannels = 248, kSegmentStep = 8;  // half dots of 62 units fit a signed byte
@@ -70,10 +70,10 @@ inline size_t gathered_bytes(int channels, int taps) {
 
 // The slices of some units, two at a time, and their bases. Pixels after the last of `blocks` of 32
 // are 0.
-inline void gather_signs(const uint8_t* signs, size_t stride, int units, int blocks, uint8_t* slices,
-                         uint8_t* bases) {
-  const Bits ones = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+inline void gather_signs(const uint8_t* signs, size_t stride, int units, int blocks,
+                         uint8_t* slices, uint8_t* bases) {
+  const Bits ones =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
   auto* base = reinterpret_cast<Bits*>(bases);
   for (int i = 0; i < 8; i++) base[i] = _mm256_set1_epi8(static_cast<char>(2 * units));
   for (int u = 0; u < units; u += 2, signs += 2 * stride, slices += 8 * kSliceBytes) {

@@ -1,11 +1,11 @@
-// The sums of signs by slices (bit_slices_body.h): from bytes of eight channels a pixel to a register
-// a channel, and from counts of listed channels to scaled sums. Included by avx512.cpp, in its
-// namespace.
+// The sums of signs by slices (bit_slices_body.h): from bytes of eight channels a pixel to a
+// register a channel, and from counts of listed channels to scaled sums. Included by avx512.cpp, in
+// its namespace.
 
 constexpr int kPlanes = 8;
 constexpr int kSegmentChannels = 384, kSegmentStep = 16;  // units of eight channels come in pairs
-constexpr int kSlicePixels = 512;  // of a call, at most; rows of 64 bytes hold them
-constexpr int kSliceRows = 8;      // rows whose counts wait together for their scales
+constexpr int kSlicePixels = 512;             // of a call, at most; rows of 64 bytes hold them
+constexpr int kSliceRows = 8;                 // rows whose counts wait together for their scales
 constexpr int kFewRows = 4, kFewBytes = 128;  // 64 pixels of a row; see byte_counts_avx512.h
 constexpr int kByteUnits = 31;                // units whose bits fit a byte
 
@@ -110,8 +110,8 @@ inline void transpose_words(const __m512i* from, uint8_t* to) {
 
 // One register a channel, from bytes of eight channels a pixel; rows of 64 bytes, and one of zeros.
 // Pixels after the last of `tiles` are 0.
-inline void gather_signs(const uint8_t* signs, size_t stride, int units, int tiles,
-                         uint8_t* slices, uint8_t* zeros) {
+inline void gather_signs(const uint8_t* signs, size_t stride, int units, int tiles, uint8_t* slices,
+                         uint8_t* zeros) {
   alignas(64) uint8_t order[64];
   for (int i = 0; i < 64; i++) order[i] = static_cast<uint8_t>(i % 8 * 8 + i / 8);
   const __m512i by_channel = _mm512_load_si512(order);
@@ -123,8 +123,8 @@ inline void gather_signs(const uint8_t* signs, size_t stride, int units, int til
       words[i] = _mm512_setzero_si512();
       if (i >= tiles) continue;
       const __m512i eight = _mm512_loadu_si512(signs + 64 * i);  // bytes: pixels; then: channels
-      words[i] = _mm512_permutexvar_epi8(by_channel,
-                                         _mm512_gf2p8affine_epi64_epi8(unit_bits, eight, 0));
+      words[i] =
+          _mm512_permutexvar_epi8(by_channel, _mm512_gf2p8affine_epi64_epi8(unit_bits, eight, 0));
     }
     transpose_words(words, slices + static_cast<size_t>(u) * 512);
   }
@@ -140,7 +140,8 @@ inline void add_shared(const uint8_t* signs, size_t stride, int channels, const 
       const int last = units - first < kByteUnits ? units : first + kByteUnits;
       __m512i ones = _mm512_setzero_si512();
       for (int u = first; u < last; u++)
-        ones = _mm512_add_epi8(ones, _mm512_popcnt_epi8(_mm512_loadu_si512(signs + u * stride + p)));
+        ones =
+            _mm512_add_epi8(ones, _mm512_popcnt_epi8(_mm512_loadu_si512(signs + u * stride + p)));
       alignas(64) uint8_t counts[64];
       _mm512_store_si512(counts, ones);
       const int counted = (8 * last < channels ? 8 * last : channels) - 8 * first;
@@ -152,8 +153,8 @@ inline void add_shared(const uint8_t* signs, size_t stride, int channels, const 
     }
 }
 
-// What lies in the scratch of the signs: slices of each summand, counts of some rows, what is shared,
-// and, once bytes are counted, pairs of units and ones of each tap.
+// What lies in the scratch of the signs: slices of each summand, counts of some rows, what is
+// shared, and, once bytes are counted, pairs of units and ones of each tap.
 struct Gathered {
   uint8_t *slices, *counts;
   float* shared;
@@ -207,11 +208,12 @@ inline V centred_count(const uint8_t* count, const Lists::Row& row) {
   return add(from_uint8(count), set(row.middle));
 }
 
-// sums of four rows from the `first`th on, from their counts; `segments` of a tap, 0: as many as there
-// are
+// sums of four rows from the `first`th on, from their counts; `segments` of a tap, 0: as many as
+// there are
 template <bool centred, int segments>
-[[gnu::noinline]] void scale_listed(const BinaryGemmTask& task, int of_tap, const Gathered& gathered,
-                                    const Lists::Row* const* rows_of_taps, int first) {
+[[gnu::noinline]] void scale_listed(const BinaryGemmTask& task, int of_tap,
+                                    const Gathered& gathered, const Lists::Row* const* rows_of_taps,
+                                    int first) {
   constexpr int rows = 4;
   // what stands in memory is read again after every store
   const int pixels = task.end - task.begin, begin = task.begin, taps = task.tap_count;
@@ -235,7 +237,8 @@ template <bool centred, int segments>
 #pragma GCC unroll 4
       for (int n = 0; n < rows; n++) {
         const uint8_t* at = of_tap_counts + 512 * n;
-        V total0 = centred_count<centred>(at, row[n]), total1 = centred_count<centred>(at + 64, row[n]);
+        V total0 = centred_count<centred>(at, row[n]),
+          total1 = centred_count<centred>(at + 64, row[n]);
         for (int s = 1; s < count; s++) {
           const Lists::Row& next = row[s * kChannels + n];
           at += kSliceRows * 512;
@@ -276,9 +279,8 @@ inline void multiply_slices(const BinaryGemmTask& task, const Segments& segments
       }
     }
     for (int n = first; n < last; n += 4)
-      segments.of_tap == 1
-          ? scale_listed<centred, 1>(task, 1, gathered, rows, n)
-          : scale_listed<centred, 0>(task, segments.of_tap, gathered, rows, n);
+      segments.of_tap == 1 ? scale_listed<centred, 1>(task, 1, gathered, rows, n)
+                           : scale_listed<centred, 0>(task, segments.of_tap, gathered, rows, n);
   }
 }
 

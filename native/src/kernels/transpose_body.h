@@ -26,7 +26,8 @@ constexpr int kSquare = 4;
 
 inline void transpose_square(const float* from, size_t from_stride, float* to, size_t to_stride) {
   const float32x4x4_t rows = {{vld1q_f32(from), vld1q_f32(from + from_stride),
-                               vld1q_f32(from + 2 * from_stride), vld1q_f32(from + 3 * from_stride)}};
+                               vld1q_f32(from + 2 * from_stride),
+                               vld1q_f32(from + 3 * from_stride)}};
   float lanes[16];
   vst4q_f32(lanes, rows);
   for (int j = 0; j < 4; j++) vst1q_f32(to + j * to_stride, vld1q_f32(lanes + 4 * j));

@@ -33,8 +33,7 @@ struct Single {
     y[0] = add(m[0], add(sum_near, sum_far));
     y[1] = fma(set(kNear), difference_near, mul(set(kFar), difference_far));
     y[2] = fma(set(kNear2), sum_near, mul(set(kFar2), sum_far));
-    y[3] = fma(set(kNear * kNear2), difference_near,
-               fma(set(kFar * kFar2), difference_far, m[5]));
+    y[3] = fma(set(kNear * kNear2), difference_near, fma(set(kFar * kFar2), difference_far, m[5]));
   }
 };
 

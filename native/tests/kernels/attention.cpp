@@ -66,10 +66,10 @@ void run(const Kernels& kernels, const Window& w, Random* random, Report* report
       if (n == channels)
         report->check(out.at(n, p) == kUntouched, test, "wrote " + where);
       else if (p < w.tokens)
-        report->check_near(out.at(n, p),
-                           naive(qkv, w, bias, task.scale, n / w.head_channels,
-                                 n % w.head_channels, p),
-                           1e-5 * w.size, test, where);
+        report->check_near(
+            out.at(n, p),
+            naive(qkv, w, bias, task.scale, n / w.head_channels, n % w.head_channels, p),
+            1e-5 * w.size, test, where);
     }
 }
 
@@ -77,8 +77,11 @@ void run(const Kernels& kernels, const Window& w, Random* random, Report* report
 
 void test_attention(const Kernels& kernels, Report* report) {
   Random random(6);
-  for (const Window& window : {Window{1, 1, 1, 1.0f}, {9, 3, 5, 2.0f}, {64, 6, 32, 2.0f},
-                               {67, 2, 6, 1.0f}, {150, 1, 33, 3.0f}})
+  for (const Window& window : {Window{1, 1, 1, 1.0f},
+                               {9, 3, 5, 2.0f},
+                               {64, 6, 32, 2.0f},
+                               {67, 2, 6, 1.0f},
+                               {150, 1, 33, 3.0f}})
     run(kernels, window, &random, report);
 }
 

@@ -23,7 +23,8 @@ Bfloat16 nearest(float x) {
 void test_round(const Bfloat16Kernels& kernels, Random* random, Report* report) {
   for (int channels : {16, 32, 48, 80})
     for (int form = 0; form < 3; form++) {  // as it is, normalised, and with SiLU
-      const std::string test = "round " + std::to_string(channels) + ", form " + std::to_string(form);
+      const std::string test =
+          "round " + std::to_string(channels) + ", form " + std::to_string(form);
       const int pixels = 1 + random->below(9), planes = (channels + 31) / 32;
       const size_t stride = channels + 16 * random->below(2), plane = (pixels + 1) * kStepInputs;
       const std::vector<float> from = random->values(static_cast<int>(pixels * stride), -20, 20);
@@ -31,8 +32,8 @@ void test_round(const Bfloat16Kernels& kernels, Random* random, Report* report) 
       const std::vector<float> shift = random->values(channels, -2, 2);
       Array<Bfloat16> to(planes * plane);
       for (size_t i = 0; i < to.size(); i++) to[i] = 1;
-      kernels.round({from.data(), stride, form ? gain.data() : nullptr, form ? shift.data() : nullptr,
-                     form == 2, channels, pixels, to.data(), plane});
+      kernels.round({from.data(), stride, form ? gain.data() : nullptr,
+                     form ? shift.data() : nullptr, form == 2, channels, pixels, to.data(), plane});
       for (int c = 0; c < planes * kStepInputs; c++)
         for (int p = 0; p <= pixels; p++) {
           const Bfloat16 got = to[c / 32 * plane + p * kStepInputs + c % 32];
@@ -131,9 +132,12 @@ void test_bfloat16(const Kernels& kernels, Report* report) {
   Random random(6);
   test_round(*kernels.bfloat16, &random, report);
   test_pack(*kernels.bfloat16, &random, report);
-  for (const Case& shape : {Case{1, 1, 1, 1, 16, false, false}, {3, 16, 9, 1, 32, true, false},
-                            {2, 32, 18, 1, 32, true, true}, {2, 17, 19, 2, 16, false, true},
-                            {4, 33, 36, 1, 32, true, true}, {1, 70, 40, 2, 32, true, false}})
+  for (const Case& shape : {Case{1, 1, 1, 1, 16, false, false},
+                            {3, 16, 9, 1, 32, true, false},
+                            {2, 32, 18, 1, 32, true, true},
+                            {2, 17, 19, 2, 16, false, true},
+                            {4, 33, 36, 1, 32, true, true},
+                            {1, 70, 40, 2, 32, true, false}})
     test_multiply(*kernels.bfloat16, shape, &random, report);
 }
 

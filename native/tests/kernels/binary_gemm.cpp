@@ -23,9 +23,13 @@ class Layer {
  public:
   Layer(const Kernels& kernels, const Shape& shape, Values values, bool zero_is_positive,
         Random* random)
-      : kernels_(kernels), shape_(shape), row_(round_up(shape.width, 16)),
-        pixels_(round_up(row_ * shape.height, kTile)), taps_(shape.side * shape.side),
-        zero_is_positive_(zero_is_positive), x_(shape.channels, pixels_),
+      : kernels_(kernels),
+        shape_(shape),
+        row_(round_up(shape.width, 16)),
+        pixels_(round_up(row_ * shape.height, kTile)),
+        taps_(shape.side * shape.side),
+        zero_is_positive_(zero_is_positive),
+        x_(shape.channels, pixels_),
         y_(shape.channels, pixels_),
         signs_(kernels, shape.channels, row_, pixels_),
         negative_(kernels, shape.channels, row_, pixels_) {
@@ -156,8 +160,9 @@ std::vector<float> Layer::sums(const std::vector<float>& scales, int at_a_time, 
     }
   const int blocks = (shape_.rows + kernels_.gemm_channels - 1) / kernels_.gemm_channels;
   Array<uint8_t> scratch(kernels_.scratch_bytes(shape_.channels, taps_));
-  const size_t list_bytes =
-      listed && kernels_.list_bytes ? (kernels_.list_bytes(shape_.channels, taps_) + 63) / 64 * 64 : 0;
+  const size_t list_bytes = listed && kernels_.list_bytes
+                                ? (kernels_.list_bytes(shape_.channels, taps_) + 63) / 64 * 64
+                                : 0;
   Array<uint8_t> lists(blocks * list_bytes);
   if (list_bytes)
     for (int b = 0; b < blocks; b++)
@@ -174,11 +179,11 @@ std::vector<float> Layer::sums(const std::vector<float>& scales, int at_a_time, 
     for (int b = 0; b < blocks; b++) {
       const int end = std::min(pixels_, p + at_a_time), first = b * kernels_.gemm_channels;
       std::fill_n(out.data(), out.size(), kUntouched);
-      kernels_.binary_gemm({taps.data(), static_cast<int>(taps.size()), signs_.stride(),
-                            shape_.channels, packed.data() + b * block, taps_,
-                            std::min(kernels_.gemm_channels, shape_.rows - first),
-                            list_bytes ? lists.data() + b * list_bytes : nullptr, true, b == 0, p, end,
-                            out.data(), static_cast<size_t>(stride), scratch.data(), sign_scratch.data()});
+      kernels_.binary_gemm(
+          {taps.data(), static_cast<int>(taps.size()), signs_.stride(), shape_.channels,
+           packed.data() + b * block, taps_, std::min(kernels_.gemm_channels, shape_.rows - first),
+           list_bytes ? lists.data() + b * list_bytes : nullptr, true, b == 0, p, end, out.data(),
+           static_cast<size_t>(stride), scratch.data(), sign_scratch.data()});
       for (int n = 0; n < kernels_.gemm_channels; n++) {
         for (int q = end - p; q < stride; q++) gaps_kept_ &= out[n * stride + q] == kUntouched;
         if (first + n < shape_.rows)
@@ -214,8 +219,9 @@ std::vector<float> tap_scales(const Layer& layer, float low, float high, Random*
   return scales;
 }
 
-void compare(const Kernels& kernels, const Shape& shape, Layer* layer, const std::vector<float>& scales, double tolerance,
-             const std::string& test, Report* report) {
+void compare(const Kernels& kernels, const Shape& shape, Layer* layer,
+             const std::vector<float>& scales, double tolerance, const std::string& test,
+             Report* report) {
   const std::vector<float> sums = layer->sums(scales, kernels.gemm_pixels);
   for (int n = 0; n < shape.rows; n++)
     for (int p = 0; p < layer->pixels(); p++)
@@ -231,12 +237,14 @@ void compare(const Kernels& kernels, const Shape& shape, Layer* layer, const std
 }
 
 constexpr Shape kShapes[] = {
-    {1, 3, 3, 16, 4},    {3, 1, 3, 9, 7},      {8, 5, 1, 40, 5},     {51, 7, 3, 21, 14},
-    {64, 33, 1, 64, 2},  {70, 4, 3, 33, 5},    {160, 6, 3, 20, 14},  {193, 2, 3, 16, 9},
-    {248, 3, 1, 16, 4},  {249, 3, 1, 16, 4},   {252, 3, 3, 16, 4},   {253, 3, 1, 16, 4},
-    {160, 35, 3, 32, 20}, {510, 3, 3, 64, 10}, {700, 6, 3, 32, 12},
-    {301, 5, 3, 16, 16}, {1290, 5, 1, 64, 8},  {320, 37, 3, 17, 4},  {700, 3, 1, 50, 7},
-    {1280, 3, 3, 8, 8},  {1280, 2, 1, 30, 3},  {kMostInputs, 5, 1, 16, 9},
+    {1, 3, 3, 16, 4},           {3, 1, 3, 9, 7},     {8, 5, 1, 40, 5},
+    {51, 7, 3, 21, 14},         {64, 33, 1, 64, 2},  {70, 4, 3, 33, 5},
+    {160, 6, 3, 20, 14},        {193, 2, 3, 16, 9},  {248, 3, 1, 16, 4},
+    {249, 3, 1, 16, 4},         {252, 3, 3, 16, 4},  {253, 3, 1, 16, 4},
+    {160, 35, 3, 32, 20},       {510, 3, 3, 64, 10}, {700, 6, 3, 32, 12},
+    {301, 5, 3, 16, 16},        {1290, 5, 1, 64, 8}, {320, 37, 3, 17, 4},
+    {700, 3, 1, 50, 7},         {1280, 3, 3, 8, 8},  {1280, 2, 1, 30, 3},
+    {kMostInputs, 5, 1, 16, 9},
 };
 
 }  // namespace
@@ -253,11 +261,11 @@ void test_binary_gemm(const Kernels& kernels, Report* report) {
       compare(kernels, shape, &layer, tap_scales(layer, 1.0f, 1.0f, &random), 0.0, test, report);
       // the largest sums have the size of sqrt(taps * channels)
       const double size = std::sqrt(static_cast<double>(layer.taps()) * shape.channels);
-      compare(kernels, shape, &layer, tap_scales(layer, 0.1f, 1.0f, &random), 1e-5 * size, test + ", scaled",
-              report);
+      compare(kernels, shape, &layer, tap_scales(layer, 0.1f, 1.0f, &random), 1e-5 * size,
+              test + ", scaled", report);
       Layer uniform(kernels, shape, Values::kUniform, zero_is_positive, &random);
-      compare(kernels, shape, &uniform, tap_scales(uniform, 1.0f, 1.0f, &random), 0.0, test + ", uniform",
-              report);
+      compare(kernels, shape, &uniform, tap_scales(uniform, 1.0f, 1.0f, &random), 0.0,
+              test + ", uniform", report);
     }
 }
 

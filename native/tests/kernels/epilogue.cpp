@@ -27,8 +27,11 @@ struct Geometry {
 
 struct Inputs {
   Inputs(const Geometry& g, Random* random)
-      : sums(g.channels, g.pixels), x(g.channels + 5, g.pixels), projected(g.rank, g.pixels),
-        residual(g.channels + 2, g.pixels), scale(random->values(g.channels, 0.1f, 1.0f)),
+      : sums(g.channels, g.pixels),
+        x(g.channels + 5, g.pixels),
+        projected(g.rank, g.pixels),
+        residual(g.channels + 2, g.pixels),
+        scale(random->values(g.channels, 0.1f, 1.0f)),
         bias(random->values(g.channels, -1.0f, 1.0f)),
         rprelu(random->values(3 * g.channels, -1.0f, 1.0f)),
         low_rank(random->values(g.rank * g.channels, -1.0f, 1.0f)),
@@ -52,14 +55,11 @@ struct Inputs {
 
 double leaky(double v, double slope) { return v < 0 ? v * slope : v; }
 
-double gelu_of(double x) {
-  return x <= kZeroGelu ? 0.0 : 0.5 * x * std::erfc(-x / std::sqrt(2.0));
-}
+double gelu_of(double x) { return x <= kZeroGelu ? 0.0 : 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
 
 double naive(const Inputs& in, const Geometry& g, const Steps& steps, int n, int p) {
   double v = static_cast<double>(in.scale[n]) * in.sums.at(n, p) + (steps.bias ? in.bias[n] : 0.0f);
-  if (steps.rprelu)
-    v = leaky(v + in.rprelu[3 * n], in.rprelu[3 * n + 1]) + in.rprelu[3 * n + 2];
+  if (steps.rprelu) v = leaky(v + in.rprelu[3 * n], in.rprelu[3 * n + 1]) + in.rprelu[3 * n + 2];
   for (int e = in.sparse_start[n]; steps.sparse && e < in.sparse_start[n + 1]; e++)
     v += static_cast<double>(in.sparse[e].value) * in.x.at(in.sparse[e].column, p);
   for (int k = 0; steps.low_rank && k < g.rank; k++)
@@ -136,8 +136,7 @@ void check_moments(const Geometry& g, Outputs& outputs, const std::string& test,
       for (double v : seen) squares += std::pow(v - sum / static_cast<double>(seen.size()), 2);
       const float* moments = outputs.moments.data() + 2 * (tile * g.channels + n);
       const std::string where = "tile " + std::to_string(tile) + ", channel " + std::to_string(n);
-      report->check_near(moments[0], sum, 1e-5 * (kTile + std::abs(sum)), test,
-                         "sum, " + where);
+      report->check_near(moments[0], sum, 1e-5 * (kTile + std::abs(sum)), test, "sum, " + where);
       report->check_near(moments[1], squares, 1e-5 * (1 + squares), test, "squares, " + where);
     }
 }
@@ -205,16 +204,16 @@ void check_gelu(const Kernels& kernels, Random* random, Report* report) {
 void test_epilogue(const Kernels& kernels, Report* report) {
   Random random(3);
   check_gelu(kernels, &random, report);
-  constexpr Geometry kGeometries[] = {
-      {1, 1, 16, 16, 64, 0.0f},
-      {7, 8, 32, 21, 448, 0.0f},
-      {5, 3, 48, 33, 283, 1000.0f},
-      {33, 8, 64, 64, 1024, 0.0f}};
+  constexpr Geometry kGeometries[] = {{1, 1, 16, 16, 64, 0.0f},
+                                      {7, 8, 32, 21, 448, 0.0f},
+                                      {5, 3, 48, 33, 283, 1000.0f},
+                                      {33, 8, 64, 64, 1024, 0.0f}};
   for (const Geometry& geometry : kGeometries)
     for (int bits = 0; bits < 256; bits++)
       run(kernels, geometry,
           {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0, (bits & 16) != 0,
-           (bits & 32) != 0, (bits & 64) != 0, (bits & 128) != 0, std::popcount(static_cast<unsigned>(bits)) % 2 == 1},
+           (bits & 32) != 0, (bits & 64) != 0, (bits & 128) != 0,
+           std::popcount(static_cast<unsigned>(bits)) % 2 == 1},
           &random, report);
 }
 

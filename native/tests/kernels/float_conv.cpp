@@ -18,7 +18,8 @@ struct Shape {
 class Planes {
  public:
   Planes(const Shape& shape, Random* random)
-      : row_(round_up(shape.width, 16) + 2), plane_(static_cast<size_t>(row_) * (shape.height + 2)),
+      : row_(round_up(shape.width, 16) + 2),
+        plane_(static_cast<size_t>(row_) * (shape.height + 2)),
         values_(plane_ * shape.channels) {
     for (int c = 0; c < shape.channels; c++)
       for (int y = 0; y < shape.height; y++)
@@ -82,8 +83,8 @@ void run(const Kernels& kernels, const Shape& shape, int count, Random* random, 
 
 void test_float_conv(const Kernels& kernels, Report* report) {
   Random random(4);
-  for (const Shape& shape : {Shape{1, 16, 4, 16}, {3, 21, 5, 32}, {8, 33, 3, 64}, {70, 48, 2, 48},
-                             {5, 80, 3, 96}})
+  for (const Shape& shape :
+       {Shape{1, 16, 4, 16}, {3, 21, 5, 32}, {8, 33, 3, 64}, {70, 48, 2, 48}, {5, 80, 3, 96}})
     for (int count = 1; count <= kernels.conv_channels; count++)
       run(kernels, shape, count, &random, report);
 }

@@ -43,7 +43,8 @@ inline int round_up(int n, int multiple) { return (n + multiple - 1) / multiple 
 class Map {
  public:
   Map(int channels, int pixels)
-      : channels_(channels), pixels_(round_up(pixels, kTile)),
+      : channels_(channels),
+        pixels_(round_up(pixels, kTile)),
         values_(static_cast<size_t>(channels) * pixels_) {}
   float& at(int channel, int pixel) { return values_[index(channel, pixel)]; }
   float at(int channel, int pixel) const { return values_[index(channel, pixel)]; }

@@ -18,8 +18,11 @@ struct Case {
 struct Prepared {
   static constexpr int kRow = 32, kPixels = 5 * kTile;
   Prepared(const Kernels& kernels, const Case& c)
-      : a(c.first, kPixels), b(c.second, kPixels), y(c.first + c.second, kPixels),
-        projected(c.rank, kPixels), scales(kPixels),
+      : a(c.first, kPixels),
+        b(c.second, kPixels),
+        y(c.first + c.second, kPixels),
+        projected(c.rank, kPixels),
+        scales(kPixels),
         signs(kernels, c.first + c.second, kRow, kPixels),
         negative(kernels, c.first + c.second, kRow, kPixels) {}
 
@@ -57,8 +60,7 @@ void call(const Kernels& kernels, const Case& c, Prepared* data) {
   task.y = data->y.data();
   task.zero_is_positive = c.zero_is_positive;
   task.signs = data->signs.origin();
-  if (!kernels.zero_is_exact && !c.zero_is_positive)
-    task.negative_signs = data->negative.origin();
+  if (!kernels.zero_is_exact && !c.zero_is_positive) task.negative_signs = data->negative.origin();
   task.sign_stride = data->signs.stride();
   task.scales = data->scales.data();
   task.zero_seen = &data->zero_seen;
@@ -134,7 +136,8 @@ void check_range(const Kernels& kernels, Report* report) {
     call(kernels, c, &data);
     for (int p = 0; p < Prepared::kPixels; p++) {
       const double x = data.a.at(0, p), y = silu_of(x);
-      report->check_near(data.y.at(0, p), y, 2e-7 * std::abs(x), "range of SiLU", std::to_string(x));
+      report->check_near(data.y.at(0, p), y, 2e-7 * std::abs(x), "range of SiLU",
+                         std::to_string(x));
       if (x > -87)
         report->check_near(data.y.at(0, p), y, (3e-7 + 8e-8 * std::abs(x)) * std::abs(y),
                            "range of SiLU", std::to_string(x) + ", relative");

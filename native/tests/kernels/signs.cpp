@@ -11,8 +11,11 @@ int count_units(const Kernels& kernels, int channels) {
 }  // namespace
 
 Signs::Signs(const Kernels& kernels, int channels, int row, int pixels)
-    : kernels_(kernels), row_(row), pixels_(round_up(pixels, kTile)),
-      margin_(round_up(row + 1, kTile)), units_(count_units(kernels, channels)),
+    : kernels_(kernels),
+      row_(row),
+      pixels_(round_up(pixels, kTile)),
+      margin_(round_up(row + 1, kTile)),
+      units_(count_units(kernels, channels)),
       bytes_(static_cast<size_t>(units_) * (pixels_ + 2 * margin_) *
              (kernels.sign_layout == SignLayout::kGroups ? 4 : 1)) {
   if (kernels.sign_layout == SignLayout::kGroups) {
