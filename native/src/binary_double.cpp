@@ -20,8 +20,7 @@ void BinaryLayer::run_double(const BinaryCall& call, const Shape& shape, Map& ph
                              Workspace& space) const {
   Frame frame = frame_of(shape);
   for (Frame::Place& place : frame.places) place = {0, 0, -1, 0};
-  uint8_t zero_seen = 0;
-  frame.zero_seen = &zero_seen;
+  frame.reach = frame.in_pixels;
   reserve(call, frame, space);
   phases.reshape(outputs_, {4 * frame.out_pixels / kTile, kTile, kTile});
   for (Buffer<float>& edge : space.edges_) {
@@ -47,7 +46,7 @@ void BinaryLayer::multiply_phases(const BinaryCall& call, const Frame& frame, in
   space.products_.resize(space.pool.threads());
   for (Buffer<float>& products : space.products_)
     products.reserve(9 * tap_stride + sums_floats + 6 * (kStrip + 2 * kTile));
-  const bool two_passes = *frame.zero_seen && two_signs();
+  const bool two_passes = frame.sees_zero(0);
   space.pool.run(blocks(), [&](int block, int thread) {
     // column `halo` is pixel `begin`
     float* products = space.products_[thread].data();
@@ -99,6 +98,7 @@ void BinaryLayer::multiply_phases(const BinaryCall& call, const Frame& frame, in
     combine.scratch = sums + sums_floats;
     kernels_.combine_phases(combine);
     EpilogueTask rest = epilogue_of(call, frame, space);
+    rest.scale = (two_passes ? half_scale_ : scale_).data();
     rest.first = block * block_channels;
     rest.count = gemm.rows;
     rest.sums_stride = kStrip;

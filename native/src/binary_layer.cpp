@@ -84,8 +84,6 @@ BinaryLayer::Frame BinaryLayer::frame_of(const Shape& shape) const {
 
 void BinaryLayer::run(const BinaryCall& call, const Target& out, Workspace& space) const {
   Frame frame = frame_of(out.shape);
-  uint8_t zero_seen = 0;
-  frame.zero_seen = &zero_seen;
   // signs are made and used while they and the floats they come from are near
   const int step = std::max(kLeastStrip, kernels_.gemm_pixels);
   const int strip = space.pool.threads() * std::max(step, round_up(kStripFloats / inputs_, step));
@@ -112,8 +110,7 @@ void BinaryLayer::run_half(const BinaryCall& call, const Target& out, Workspace&
     const int row = dy < 0 ? -1 : 0, column = dx < 0 ? -1 : 0;
     frame.places[t] = {phase * frame.period + row * out.shape.row + column, column, -1, 0};
   }
-  uint8_t zero_seen = 0;
-  frame.zero_seen = &zero_seen;
+  frame.reach = frame.in_pixels;
   reserve(call, frame, space);
   prepare(call, frame, 0, frame.in_pixels, space);
   multiply(call, frame, 0, frame.out_pixels, out, space);
@@ -158,6 +155,8 @@ void BinaryLayer::reserve(const BinaryCall& call, Frame& frame, Workspace& space
   space.signs_[0].reserve(frame.sign_bytes);
   if (two_signs()) {
     space.signs_[1].reserve(frame.sign_bytes);
+    space.zeros_.reserve(frame.in_pixels / kTile);
+    frame.zeros = space.zeros_.data();
     frame.outside = mark_outside(frame, space);
   }
   space.shifted_.resize(std::max(space.shifted_.size(), frame.shifts.size()));

@@ -41,7 +41,6 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
   const int chunks = (end - begin + chunk_pixels - 1) / chunk_pixels;
   const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
   const int used = (inputs_ + kernels_.unit_channels - 1) / kernels_.unit_channels;
-  std::vector<uint8_t> zeros(chunks, 0);
   space.pool.run(chunks, [&](int chunk, int) {
     PrepareTask task{};
     task.inputs[0] = call.inputs[0];
@@ -56,7 +55,7 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
     task.negative_signs = two_signs() ? frame.signs(space.signs_[1]) : nullptr;
     task.sign_stride = frame.sign_stride;
     task.scales = frame.scales(space.scales_[1]);
-    task.zero_seen = &zeros[chunk];
+    task.zeros = frame.zeros;
     task.outside = frame.outside;
     task.low_rank = rank_ ? low_rank_in_.data() : nullptr;
     task.rank = rank_;
@@ -74,7 +73,6 @@ void BinaryLayer::prepare(const BinaryCall& call, const Frame& frame, int begin,
                     static_cast<size_t>(frame.units - used) * 64);
     if (taps_ == 9) place_scales(frame, first, last, space);
   });
-  for (uint8_t zero : zeros) *frame.zero_seen |= zero;
   if (frame.shifts.empty()) return;
   // the last group of what is prepared has no right neighbour yet
   const int from = begin ? begin - 16 : -frame.margin + 16;
@@ -113,9 +111,7 @@ void BinaryLayer::place_scales(const Frame& frame, int begin, int end, Workspace
 // All that does not change from block to block and strip to strip.
 EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame,
                                       Workspace& space) const {
-  const bool two_passes = *frame.zero_seen && two_signs();
   EpilogueTask rest{};
-  rest.scale = (two_passes ? half_scale_ : scale_).data();
   rest.bias = bias_.empty() ? nullptr : bias_.data();
   rest.rprelu = rprelu_.empty() ? nullptr : rprelu_.data();
   rest.x = is_plain(call) ? call.inputs[0]
@@ -142,14 +138,12 @@ EpilogueTask BinaryLayer::epilogue_of(const BinaryCall& call, const Frame& frame
 void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin, int end,
                            const Target& out, Workspace& space) const {
   Timer timer(space, multiplies());
-  const bool two_passes = *frame.zero_seen && two_signs();
   const bool grouped = kernels_.sign_layout == SignLayout::kGroups;
   std::array<Tap, 18> taps;
-  int tap_count = 0;
-  for (int pass = 0; pass < (two_passes ? 2 : 1); pass++)
+  for (int pass = 0; pass < (two_signs() ? 2 : 1); pass++)
     for (int t = 0; t < taps_; t++) {
       const Frame::Place& place = frame.places[t];
-      Tap& tap = taps[tap_count++];
+      Tap& tap = taps[pass * taps_ + t];
       Buffer<uint8_t>& signs =
           place.shifted < 0 ? space.signs_[pass] : space.shifted_[place.shifted];
       tap.signs = frame.signs(signs) +
@@ -159,10 +153,11 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
       tap.weight = t;
     }
   const int blocks = this->blocks();
-  const int most = (end - begin + kernels_.gemm_pixels - 1) / kernels_.gemm_pixels;
+  const int gemm_pixels = kernels_.gemm_pixels;
+  const int most = (end - begin + gemm_pixels - 1) / gemm_pixels;
   const int threads = space.pool.threads();
   const int cuts = parts_of_each(blocks, most, threads);
-  const int share = round_up((end - begin + cuts - 1) / cuts, kernels_.gemm_pixels);
+  const int share = round_up((end - begin + cuts - 1) / cuts, gemm_pixels);
   const int parts = (end - begin + share - 1) / share;
   // where signs are rearranged for all blocks, a job has many
   const bool keeps = kernels_.sign_scratch_bytes;
@@ -174,12 +169,11 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
     const int last_block = std::min(blocks, first_block + in_group);
     BinaryGemmTask gemm{};
     gemm.taps = taps.data();
-    gemm.tap_count = tap_count;
     gemm.sign_stride = frame.sign_stride;
     gemm.channels = inputs_;
     gemm.layer_taps = taps_;
     gemm.sums = space.sums_[thread].data();
-    gemm.sums_stride = kernels_.gemm_pixels + kSumsGap;
+    gemm.sums_stride = gemm_pixels + kSumsGap;
     gemm.scratch = space.scratch_[thread].data();
     gemm.sign_scratch = space.sign_scratch_[thread].data();
     EpilogueTask rest = epilogue_of(call, frame, space);
@@ -187,9 +181,14 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
     rest.sums_stride = gemm.sums_stride;
     rest.out = out.data;
     rest.out_tile_stride = out.tile_stride;
-    for (int p = first; p < last; p += kernels_.gemm_pixels) {
+    for (int p = first, next; p < last; p = next) {
+      const bool two_passes = frame.sees_zero(p);
+      const int most = std::min(last, p + gemm_pixels - (p - first) % gemm_pixels);
+      for (next = p + kTile; next < most && frame.sees_zero(next) == two_passes;) next += kTile;
       gemm.begin = rest.begin = p;
-      gemm.end = rest.end = std::min(last, p + kernels_.gemm_pixels);
+      gemm.end = rest.end = next;
+      gemm.tap_count = two_passes ? 2 * taps_ : taps_;
+      rest.scale = (two_passes ? half_scale_ : scale_).data();
       if (!is_plain(call)) rest.x_begin = frame.lap(p);
       gemm.new_signs = true;
       for (int block = first_block; block < last_block; block++) {

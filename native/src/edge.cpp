@@ -45,7 +45,7 @@ void EdgeModel::restore(const float* lq, int height, int width, const float* noi
   Workspace& space = memory.space;
   memory.input.reshape(latents + 3, shape);
   memory.latent.reshape(latents, shape);
-  for (Map& map : memory.features) map.reshape(source_.first->outputs(), shape);
+  memory.features.reshape(source_.first->outputs(), shape);
 
   // z_y by rows: columns first for each colour, then rows; all in [-1, 1]
   const size_t padded = width + 8;  // four repeated pixels at either end
@@ -96,21 +96,18 @@ void EdgeModel::restore(const float* lq, int height, int width, const float* noi
     }
   });
 
-  Map* now = &memory.features[0];
-  Map* next = &memory.features[1];
-  source_.first->run(memory.input.view(), *now, space);
+  source_.first->run(memory.input.view(), memory.features, space);
   for (const EdgeBlock& block : source_.body) {
     BinaryCall call;
-    call.inputs[0] = now->view();
+    call.inputs[0] = memory.features.view();
     call.shift = block.shift.data();
     call.prelu = block.prelu.data();
     call.output_gain = block.gain.data();
-    call.residual = now->view();
-    block.conv->run(call, *next, space);
-    std::swap(now, next);
+    call.residual = memory.features.view();
+    block.conv->run(call, memory.features, space);
   }
   memory.input.reshape(latents, shape);
-  source_.last->run(now->view(), memory.input, space);
+  source_.last->run(memory.features.view(), memory.input, space);
 
   const float of_latent = source_.residual ? 1.0f : 0.0f, sign = source_.residual ? -1.0f : 1.0f;
   memory.pool.run(height, [&](int y, int) {

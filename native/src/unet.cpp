@@ -53,7 +53,9 @@ class Run {
 
   void operator()(const std::shared_ptr<const ResBlock>& block, Inputs inputs, Feature& out) {
     const Shape shape = inputs[0]->map.shape();
-    Feature& hidden = memory_.hidden;
+    out.reshape(block->conv_out->outputs(), shape);
+    // The second layer writes over what it adds or what it reads, which the cache has already.
+    Feature& hidden = block->skip ? memory_.hidden : out;
     hidden.reshape(block->conv_in->outputs(), shape);
     BinaryCall in;
     read_normed(in, block->norm_in, inputs, memory_);
@@ -66,14 +68,12 @@ class Run {
     if (block->skip) {
       BinaryCall skip;
       read_features(skip, inputs);
-      memory_.shortcut.reshape(block->skip->outputs(), shape);
-      block->skip->run(skip, memory_.shortcut, memory_.space);
-      last.residual = memory_.shortcut.view();
+      block->skip->run(skip, out.map, memory_.space);
+      last.residual = out.map.view();
     }
     const Feature* middle[] = {&hidden};
     read_normed(last, block->norm_out, middle, memory_);
     last.silu = true;
-    out.reshape(block->conv_out->outputs(), shape);
     last.moments = out.moments.data();
     block->conv_out->run(last, out.map, memory_.space);
   }

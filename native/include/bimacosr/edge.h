@@ -34,7 +34,7 @@ class EdgeModel {
     explicit Memory(int threads) : pool(threads), space(pool) {}
     ThreadPool pool;
     Workspace space;
-    Map input, features[2], latent;
+    Map input, features, latent;
     Buffer<float> rows;
   };
   void restore(const float* lq, int height, int width, const float* noise, float* sr,

@@ -38,9 +38,9 @@ struct PrepareTask {
   uint8_t* negative_signs;  // where the signs hold bits, 0 is 1 in `signs` and 0 here; may be null
   size_t sign_stride;       // bytes; see Kernels::sign_layout
   float* scales;            // mean |y| over the channels, per pixel
-  uint8_t* zero_seen;       // set to 1 if some y of the picture is exactly 0; may be null
-  const float* outside;     // per pixel: 1 where it is none of the picture's, else 0; null: all 0
-  const float* low_rank;    // rank x channels, row by row; null: none
+  uint8_t* zeros;         // per tile: 1 if some y of the picture is exactly 0, else 0; may be null
+  const float* outside;   // per pixel: 1 where it is none of the picture's, else 0; null: all 0
+  const float* low_rank;  // rank x channels, row by row; null: none
   int rank;
   float* projected;  // low_rank y, a map of `rank` channels
   int begin, end;    // pixels, whole tiles

@@ -62,6 +62,7 @@ class Workspace {
   std::vector<Buffer<uint8_t>> scratch_;       // per thread
   std::vector<Buffer<uint8_t>> sign_scratch_;  // per thread
   Buffer<uint8_t> lists_;
+  Buffer<uint8_t> zeros_;                // per tile, see PrepareTask
   std::vector<Buffer<float>> products_;  // per thread, see run_double
   Buffer<float> edges_[2];               // see PhaseTask
   std::vector<Buffer<float>> planes_;    // per thread
@@ -109,7 +110,8 @@ class BinaryLayer {
   // parts of a map of so many pixels; it lies in `to`. Null where it is of no use.
   const uint8_t* list_weights(int pixels, Workspace& space, Buffer<uint8_t>& to) const;
 
-  // Stride 1, zero padding. `out` must not be an input, but may be the residual.
+  // Stride 1, zero padding. `out` may be the residual; and an input, if the call has a gain, a
+  // shift or SiLU, since its branches read a copy of that.
   void run(const BinaryCall& call, const Target& out, Workspace& space) const;
   void run(const BinaryCall& call, Map& out, Workspace& space) const {
     run(call, out.target(), space);

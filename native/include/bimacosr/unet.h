@@ -132,7 +132,7 @@ struct UnetMemory {
   std::vector<NamedOrder> orders;
   std::vector<Feature> skips;
   Feature stage[2], within[2], hidden, tokens[2];
-  Map shortcut, phases, mean, activated;
+  Map phases, mean, activated;
   Buffer<uint8_t> lists[2];  // of two layers that take turns, see BinaryCall
   Buffer<uint8_t> signs;
   Buffer<float> scales;

@@ -132,16 +132,20 @@ inline bool prepare_tile(const PrepareTask& task, int p) {
   return zero;
 }
 
+// Whether some y of the tile is 0, as far as signs depend on it. `expected`: where there was one,
+// there may be others.
 template <bool with_silu>
-inline void prepare_tile(const PrepareTask& task, int p) {
-  const bool seen = task.zero_seen && *task.zero_seen;  // where there was one, there may be others
-  if (!seen && (!prepare_tile<with_silu, false>(task, p) || !task.negative_signs)) return;
-  if (prepare_tile<with_silu, true>(task, p) && task.zero_seen) *task.zero_seen = 1;
+inline bool prepare_signs(const PrepareTask& task, int p, bool expected) {
+  if (!expected && (!prepare_tile<with_silu, false>(task, p) || !task.negative_signs)) return false;
+  return prepare_tile<with_silu, true>(task, p);
 }
 
 inline void prepare(const PrepareTask& task) {
-  for (int p = task.begin; p < task.end; p += kTile)
-    task.silu ? prepare_tile<true>(task, p) : prepare_tile<false>(task, p);
+  bool zero = false;
+  for (int p = task.begin; p < task.end; p += kTile) {
+    zero = task.silu ? prepare_signs<true>(task, p, zero) : prepare_signs<false>(task, p, zero);
+    if (task.zeros) task.zeros[p / kTile] = zero;
+  }
 }
 
 #include "epilogue_body.h"

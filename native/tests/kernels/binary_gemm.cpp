@@ -97,7 +97,6 @@ void Layer::fill_uniformly() {
 
 void Layer::prepare() {
   Array<float> scales(static_cast<size_t>(pixels_));
-  uint8_t zero_seen = 0;
   PrepareTask task{};
   task.inputs[0] = x_.view();
   task.inputs[1] = {x_.data(), 0, 0};
@@ -108,7 +107,6 @@ void Layer::prepare() {
   task.negative_signs = two_planes() ? negative_.origin() : nullptr;
   task.sign_stride = signs_.stride();
   task.scales = scales.data();
-  task.zero_seen = &zero_seen;
   task.end = pixels_;
   kernels_.prepare(task);
 }

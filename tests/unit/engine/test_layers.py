@@ -92,11 +92,17 @@ def test_signs_of_exact_zeros(isa: str) -> None:
 
 @pytest.mark.parametrize("isa", instruction_sets())
 @pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("zeros", ["everywhere", "nowhere", "in one pixel"])
 @pytest.mark.parametrize("threads", [2, 3, 8])
-def test_threads_change_no_bit(isa: str, kernel: int, threads: int) -> None:
+def test_threads_change_no_bit(isa: str, kernel: int, zeros: str, threads: int) -> None:
+    """Pixels near an exact 0 are multiplied twice, whatever strip of a thread they are in."""
     layer = torch_layer(96, 80, kernel, 3, BinarizeSettings())
     native = native_layer(layer, isa, zero_is_positive=False)
     x = picture(96, 50, 61)
+    if zeros != "everywhere":
+        x[x == 0] = 1
+    if zeros == "in one pixel":
+        x[7, 30, 40] = 0
     assert np.array_equal(native.run(x), native.run(x, threads=threads))
 
 
