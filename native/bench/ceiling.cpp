@@ -19,17 +19,15 @@ constexpr double kProductsOfAdder = 8.0 / 3;
 namespace avx2 {
 // An adder: 256 pixels.
 __attribute__((noinline)) double repeat(uint64_t count) {
-#define STEP(sum, both, differ)                    \
-  "vpxor %%ymm14, %%ymm15, %%ymm" differ           \
-  "\n"                                             \
-  "vpand %%ymm14, %%ymm15, %%ymm" both             \
-  "\n"                                             \
-  "vpand %%ymm" differ ", %%ymm" sum               \
-  ", %%ymm13\n"                                    \
-  "vpxor %%ymm" differ ", %%ymm" sum ", %%ymm" sum \
-  "\n"                                             \
+  // clang-format off
+#define STEP(sum, both, differ)                         \
+  "vpxor %%ymm14, %%ymm15, %%ymm" differ "\n"           \
+  "vpand %%ymm14, %%ymm15, %%ymm" both "\n"             \
+  "vpand %%ymm" differ ", %%ymm" sum ", %%ymm13\n"      \
+  "vpxor %%ymm" differ ", %%ymm" sum ", %%ymm" sum "\n" \
   "vpor %%ymm13, %%ymm" both ", %%ymm" both "\n"
 #define STEPS STEP("0", "4", "8") STEP("1", "5", "9") STEP("2", "6", "10") STEP("3", "7", "11")
+  // clang-format on
   asm volatile("1:\n" STEPS STEPS STEPS STEPS "dec %0\n jnz 1b\n vzeroupper\n"
                : "+r"(count)
                :
@@ -44,12 +42,14 @@ __attribute__((noinline)) double repeat(uint64_t count) {
 namespace avx512 {
 // An adder: 512 pixels.
 __attribute__((noinline)) double repeat(uint64_t count) {
+  // clang-format off
 #define STEP(sum, carry)                                                                    \
   "vpternlogq $0x96, %%zmm14, %%zmm15, %%zmm" sum "\n vpternlogq $0xb2, %%zmm14, %%zmm" sum \
   ", %%zmm" carry "\n"
-#define STEPS    \
-  STEP("0", "7") \
-  STEP("1", "8") STEP("2", "9") STEP("3", "10") STEP("4", "11") STEP("5", "12") STEP("6", "13")
+#define STEPS                                                  \
+  STEP("0", "7") STEP("1", "8") STEP("2", "9") STEP("3", "10") \
+  STEP("4", "11") STEP("5", "12") STEP("6", "13")
+  // clang-format on
   asm volatile("1:\n" STEPS STEPS STEPS STEPS "dec %0\n jnz 1b\n vzeroupper\n"
                : "+r"(count)
                :
@@ -84,13 +84,14 @@ __attribute__((noinline)) double repeat(uint64_t count) {
 namespace neon {
 // An exclusive or, a count and an addition: 16 pixels of 8 channels.
 __attribute__((noinline)) double repeat(uint64_t count) {
+  // clang-format off
 #define STEP(sum, bits)                                                                \
   "eor v" bits ".16b, v30.16b, v31.16b\n cnt v" bits ".16b, v" bits ".16b\n add v" sum \
   ".16b, v" sum ".16b, v" bits ".16b\n"
-#define STEPS     \
-  STEP("0", "16") \
-  STEP("1", "17") \
-  STEP("2", "18") STEP("3", "19") STEP("4", "20") STEP("5", "21") STEP("6", "22") STEP("7", "23")
+#define STEPS                                                     \
+  STEP("0", "16") STEP("1", "17") STEP("2", "18") STEP("3", "19") \
+  STEP("4", "20") STEP("5", "21") STEP("6", "22") STEP("7", "23")
+  // clang-format on
   asm volatile("1:\n" STEPS STEPS STEPS STEPS "subs %0, %0, #1\n b.ne 1b\n"
                : "+r"(count)
                :

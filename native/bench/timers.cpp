@@ -8,9 +8,8 @@ namespace {
 
 int round_up(int value, int to) { return (value + to - 1) / to * to; }
 
-// As BinaryLayer does: pixels that all blocks of output channels work on before the next ones, and
-// of a map whose weights are listed.
-constexpr int kStrip = 1024, kLeastListed = 320;
+// As BinaryLayer does: pixels that all blocks of output channels work on before the next ones.
+constexpr int kStrip = 1024;
 
 void fill_at_random(Map& map) {
   std::minstd_rand random(1);
@@ -98,6 +97,7 @@ GemmTimer::GemmTimer(const Kernels& kernels, int outputs, int inputs, int taps, 
   sign_stride_ = grouped ? static_cast<size_t>(units) * 64 : static_cast<size_t>(span) | 64;
   const size_t sign_bytes = sign_stride_ * (grouped ? span / 16 : units);
   std::minstd_rand random(2);
+  const auto some_bits = [&] { return static_cast<uint64_t>(random()); };
   signs_.reserve(sign_bytes);
   for (size_t i = 0; i < sign_bytes; i++) {
     const auto drawn = static_cast<uint8_t>(random() >> 8);
@@ -111,14 +111,13 @@ GemmTimer::GemmTimer(const Kernels& kernels, int outputs, int inputs, int taps, 
   block_bytes_ = round_up(static_cast<int>(kernels.weight_bytes(inputs, taps)), 64);
   weights_.reserve(blocks_ * block_bytes_);
   for (int b = 0; b < blocks_; b++) {
-    for (uint64_t& word : words)
-      word = uint64_t{random()} << 40 ^ uint64_t { random() } << 20 ^ random();
+    for (uint64_t& word : words) word = some_bits() << 40 ^ some_bits() << 20 ^ some_bits();
     kernels.pack_weights(words.data(), kernels.gemm_channels, inputs, taps,
                          weights_.data() + b * block_bytes_);
   }
   scratch_.reserve(kernels.scratch_bytes(inputs, taps));
   if (kernels.sign_scratch_bytes) sign_scratch_.reserve(kernels.sign_scratch_bytes(inputs, taps));
-  if (kernels.list_bytes && pixels_ >= kLeastListed)
+  if (kernels.list_bytes && pixels_ >= BinaryLayer::kLeastListed)
     list_bytes_ = round_up(static_cast<int>(kernels.list_bytes(inputs, taps)), 64);
   lists_.reserve(blocks_ * list_bytes_);
   sums_.reserve(static_cast<size_t>(kernels.gemm_channels) * kernels.gemm_pixels);

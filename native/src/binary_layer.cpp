@@ -8,7 +8,6 @@ namespace bimacosr {
 namespace {
 
 constexpr int kLeastStrip = 256;         // pixels
-constexpr int kLeastListed = 320;        // pixels; for fewer, lists take longer than they save
 constexpr int kStripFloats = 96 * 1024;  // floats of a thread's input of a strip, about
 
 }  // namespace

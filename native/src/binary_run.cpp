@@ -183,8 +183,8 @@ void BinaryLayer::multiply(const BinaryCall& call, const Frame& frame, int begin
     rest.out_tile_stride = out.tile_stride;
     for (int p = first, next; p < last; p = next) {
       const bool two_passes = frame.sees_zero(p);
-      const int most = std::min(last, p + gemm_pixels - (p - first) % gemm_pixels);
-      for (next = p + kTile; next < most && frame.sees_zero(next) == two_passes;) next += kTile;
+      const int limit = std::min(last, p + gemm_pixels - (p - first) % gemm_pixels);
+      for (next = p + kTile; next < limit && frame.sees_zero(next) == two_passes;) next += kTile;
       gemm.begin = rest.begin = p;
       gemm.end = rest.end = next;
       gemm.tap_count = two_passes ? 2 * taps_ : taps_;

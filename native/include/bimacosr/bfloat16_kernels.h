@@ -29,8 +29,7 @@ struct RoundTask {
   size_t plane;  // from 32 channels to the next 32; of a last half plane the rest becomes 0
 };
 
-// The weights of a step: from[n * output_stride + k * input_stride]; those that are not there are
-// 0.
+// The weights of a step: from[n * output_stride + k * input_stride]; missing ones are 0.
 struct PackTask {
   const float* from;
   size_t output_stride, input_stride;

@@ -106,6 +106,8 @@ class BinaryLayer {
   bool has_branches() const { return rank_ || !sparse_start_.empty(); }
   const Kernels& kernels() const { return kernels_; }
 
+  // pixels of a map; for fewer, lists take longer than they save
+  static constexpr int kLeastListed = 320;
   // What kernels that add only the signs whose weight is +1 read instead of weights, for calls on
   // parts of a map of so many pixels; it lies in `to`. Null where it is of no use.
   const uint8_t* list_weights(int pixels, Workspace& space, Buffer<uint8_t>& to) const;

@@ -166,31 +166,18 @@ void shift_signs(const uint8_t* from, uint8_t* to, size_t stride, int units, int
   }
 }
 
+#include "table_body.h"
+
 }  // namespace
 
 extern const Kernels kKernels;
-const Kernels kKernels = {
-    .name = "amx",
-    .sign_layout = SignLayout::kGroups,
-    .unit_channels = 4,
-    .unit_multiple = 16,
-    .zero_is_exact = true,
-    .gemm_channels = kChannels,
-    .gemm_pixels = kPixels,
-    .conv_channels = kConvChannels,
-    .weight_bytes = weight_bytes,
-    .scratch_bytes = scratch_bytes,
-    .pack_weights = pack_weights,
-    .prepare = prepare,
-    .binary_gemm = binary_gemm,
-    .epilogue = epilogue,
-    .map_moments = map_moments,
-    .float_conv = float_conv,
-    .shift_signs = shift_signs,
-    .attention = attention,
-    .combine_phases = combine_phases,
-    .conv = &kConvKernels,
-    .bfloat16 = &amx_bfloat16::kBfloat16Kernels,
-};
+constexpr Kernels kKernels = [] {
+  Kernels table = table_of("amx");
+  table.sign_layout = SignLayout::kGroups;
+  table.unit_multiple = 16;
+  table.shift_signs = shift_signs;
+  table.bfloat16 = &amx_bfloat16::kBfloat16Kernels;
+  return table;
+}();
 
 }  // namespace bimacosr::amx

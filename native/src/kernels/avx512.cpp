@@ -87,32 +87,17 @@ void binary_gemm(const BinaryGemmTask& task) {
 
 size_t scratch_bytes(int, int) { return 0; }
 
+#include "table_body.h"
+
 }  // namespace
 
 extern const Kernels kKernels;
-const Kernels kKernels = {
-    .name = "avx512",
-    .sign_layout = SignLayout::kPlanes,
-    .unit_channels = 8,
-    .unit_multiple = 1,
-    .zero_is_exact = false,
-    .gemm_channels = kChannels,
-    .gemm_pixels = kPixels,
-    .conv_channels = kConvChannels,
-    .weight_bytes = weight_bytes,
-    .scratch_bytes = scratch_bytes,
-    .pack_weights = pack_weights,
-    .prepare = prepare,
-    .binary_gemm = binary_gemm,
-    .epilogue = epilogue,
-    .map_moments = map_moments,
-    .float_conv = float_conv,
-    .attention = attention,
-    .combine_phases = combine_phases,
-    .conv = &kConvKernels,
-    .sign_scratch_bytes = gathered_bytes,
-    .list_bytes = list_bytes,
-    .list_weights = list_weights,
-};
+constexpr Kernels kKernels = [] {
+  Kernels table = table_of("avx512");
+  table.sign_scratch_bytes = gathered_bytes;
+  table.list_bytes = list_bytes;
+  table.list_weights = list_weights;
+  return table;
+}();
 
 }  // namespace bimacosr::avx512

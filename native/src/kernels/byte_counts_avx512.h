@@ -3,8 +3,8 @@
 // must not be seen. Included by avx512.cpp, in its namespace, after what belongs to slices.
 //
 // With X ones among the signs and m places where signs and weights differ, 2 S - P is X - m. Adders
-// of bits count what differs. They take two units at a time, whose weights are stored as w1 and w1
-// ^ w2: the parity of the sum and both differences is one operation, of what x1 ^ x2 gives all
+// of bits count what differs. They take two units at a time, whose weights are stored as w1 and
+// w1 ^ w2: the parity of the sum and both differences is one operation, of what x1 ^ x2 gives all
 // rows, and the carry two.
 
 // byte -> the same byte four times, so that a weight is broadcast by a load alone

@@ -130,29 +130,11 @@ void binary_gemm(const BinaryGemmTask& task) {
     }
 }
 
+#include "table_body.h"
+
 }  // namespace
 
 extern const Kernels kKernels;
-const Kernels kKernels = {
-    .name = "scalar",
-    .sign_layout = SignLayout::kPlanes,
-    .unit_channels = 8,
-    .unit_multiple = 1,
-    .zero_is_exact = false,
-    .gemm_channels = kChannels,
-    .gemm_pixels = kPixels,
-    .conv_channels = kConvChannels,
-    .weight_bytes = weight_bytes,
-    .scratch_bytes = scratch_bytes,
-    .pack_weights = pack_weights,
-    .prepare = prepare,
-    .binary_gemm = binary_gemm,
-    .epilogue = epilogue,
-    .map_moments = map_moments,
-    .float_conv = float_conv,
-    .attention = attention,
-    .combine_phases = combine_phases,
-    .conv = &kConvKernels,
-};
+constexpr Kernels kKernels = table_of("scalar");
 
 }  // namespace bimacosr::scalar
